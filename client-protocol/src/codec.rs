@@ -60,6 +60,9 @@ pub fn decode_prefix<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), CodecErr
     bincode::decode_from_slice(bytes, config()).map_err(|error| CodecError::Malformed(error.to_string()))
 }
 
+/// For `#[bincode(crate = "client_protocol::codec::encoding")]`: crates above derive the same encoding without a dependency of their own.
+pub use bincode as encoding;
+
 /// Errors of the encoding library, named so that [`crate::tail!`] needs no other path to it.
 #[doc(hidden)]
 pub mod library {

@@ -1,0 +1,55 @@
+//! Chat: a message is a command on its way into a room's log, from acceptance until it is delivered or refused.
+
+use crate::edge::{Origin, Target};
+use bevy_ecs::prelude::*;
+use client_protocol::{EventBody, Key, RoomId, UserId};
+use std::collections::VecDeque;
+
+/// The room that a message goes to.
+#[derive(Component, Debug, Clone, Copy)]
+pub struct InRoom {
+    /// Its entity.
+    pub room: Entity,
+    /// Its id.
+    pub id: RoomId,
+}
+
+/// Who sends it, and who waits for the answer.
+#[derive(Component, Debug, Clone, Copy)]
+pub struct Actor {
+    /// Who.
+    pub user: UserId,
+    /// Who waits.
+    pub origin: Origin,
+    /// The idempotency key.
+    pub key: Key,
+    /// It may have been sent before.
+    pub retry: bool,
+}
+
+/// The event that it is to become. Taken when the seq is given.
+#[derive(Component, Debug, Clone)]
+pub struct Draft(pub Option<EventBody>);
+
+/// What the message is waiting for.
+#[derive(Component, Debug, Clone, PartialEq, Eq)]
+pub enum MessageState {
+    /// Its turn.
+    Ready,
+    /// The event that it refers to.
+    NeedsTarget,
+    /// An account: of its actor, or of the user that it is about.
+    NeedsUser,
+    /// Whether its key is known, before it is refused with this reply.
+    NeedsKey(client_protocol::session::Reply),
+    /// The store.
+    Appending,
+}
+
+/// The event that it refers to, once read.
+#[derive(Component, Debug, Clone, Default)]
+pub struct TargetFound(pub Option<Option<Box<Target>>>);
+
+/// Messages by deadline: every request ends. (monotonic microseconds, message)
+#[derive(Resource, Debug, Default)]
+pub struct Deadlines(pub VecDeque<(u64, Entity)>);

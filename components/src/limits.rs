@@ -1,0 +1,44 @@
+//! Bounds of the world: queues, buffers, batches and times.
+
+use client_protocol::limits::{CHUNK_BYTES_MAX, OPEN_REQUESTS_MAX};
+
+/// Commands that may wait at the edge of the world. Beyond, sends are refused with `overloaded`.
+pub const INBOX_COMMANDS_MAX: usize = 16_384;
+/// Commands that may wait in one room. Beyond, sends to it are refused with `overloaded`.
+pub const ROOM_QUEUE_MAX: usize = 4_096;
+/// Events of one append.
+pub const APPEND_EVENTS_MAX: usize = 200;
+/// Bytes of records in one append, unless a single one is larger.
+pub const APPEND_BYTES_MAX: usize = 256 * 1024;
+/// Conflicts in a row after which a node that lost says so.
+pub const APPEND_CONFLICTS_MAX: u32 = 3;
+/// Sends (session, frame) in one hand-over to an edge.
+pub const SLOT_SENDS_MAX: usize = 256;
+/// Chunks that one session gets in one hand-over; more wait for the next.
+pub const SLOT_CHUNKS_PER_SESSION_MAX: usize = 2;
+/// Bytes of encoded recent events that a room keeps.
+pub const HOT_LOG_ROOM_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of encoded recent events that all rooms keep together.
+pub const HOT_LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Last events that hydrate brings along.
+pub const HYDRATE_TAIL_EVENTS: u64 = 64;
+/// Events on an aligned page of the log, read for sessions behind the hot log.
+pub const PAGE_EVENTS: u64 = 128;
+/// Pages that one room keeps while sessions catch up.
+pub const ROOM_PAGES_MAX: usize = 4;
+/// A room without subscribers and work leaves memory after this time, in microseconds.
+pub const ROOM_IDLE_US: u64 = 30_000_000;
+/// A user without sessions leaves memory after this time, in microseconds.
+pub const USER_IDLE_US: u64 = 30_000_000;
+/// A room that could not be hydrated or does not fold is left alone for this time, in microseconds.
+pub const ROOM_RETRY_US: u64 = 5_000_000;
+/// Read marks of a user are stored at most this often, in microseconds.
+pub const READ_MARK_INTERVAL_US: u64 = 5_000_000;
+/// Bumps for a room, and presence for a session, go out at most this often, in microseconds.
+pub const NET_CHANGE_INTERVAL_US: u64 = 1_000_000;
+/// A session has been told everything and may be closed at most this long after its token ended, in microseconds.
+pub const EXPIRY_CHECK_US: u64 = 1_000_000;
+
+const _: () = assert!(APPEND_BYTES_MAX > CHUNK_BYTES_MAX);
+const _: () = assert!(HOT_LOG_ROOM_BYTES_MAX > 4 * CHUNK_BYTES_MAX);
+const _: () = assert!(ROOM_QUEUE_MAX > APPEND_EVENTS_MAX && ROOM_QUEUE_MAX > OPEN_REQUESTS_MAX);

@@ -1,0 +1,216 @@
+//! Room: a log, and what the node keeps of it while someone uses it.
+
+use crate::edge::{AppendRequest, Record, SessionHandle};
+use crate::rows::{MemberRow, RoomRow};
+use bevy_ecs::prelude::*;
+use bytes::Bytes;
+use client_protocol::{RoomId, UserId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A room in memory.
+#[derive(Component, Debug)]
+#[require(HotLog, AppendState, Subscribers, Waiting, crate::user::RateBudget, crate::notification::Unbumped)]
+pub struct Room {
+    /// Which.
+    pub id: RoomId,
+    /// When it was last of use, monotonic microseconds.
+    pub used_us: u64,
+    /// What it is.
+    pub hydration: Hydration,
+}
+
+/// Whether the room can be worked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hydration {
+    /// The store was asked.
+    Loading,
+    /// Its log is in memory as far as needed.
+    Ready,
+    /// The store could not be read, or the log does not fold: asked again at this time, monotonic microseconds.
+    Failed {
+        /// When.
+        retry_us: u64,
+    },
+}
+
+/// The fold of the log up to its durable head: who is what in the room.
+#[derive(Component, Debug, Clone, PartialEq, Eq)]
+pub struct RoomState {
+    /// Settings and head.
+    pub row: RoomRow,
+    /// Everyone who ever was a member.
+    pub members: BTreeMap<UserId, MemberRow>,
+}
+
+/// Recent durable events, encoded, shared by all who read the room.
+#[derive(Component, Debug, Default)]
+pub struct HotLog {
+    /// Frames of consecutive events, oldest first, dense.
+    pub chunks: VecDeque<Chunk>,
+    /// Events after the last chunk: the next flush makes a chunk of them.
+    pub pending: Vec<Record>,
+    /// Bytes of `pending`.
+    pub pending_bytes: usize,
+    /// Bytes of chunks and pending together.
+    pub bytes: usize,
+}
+
+/// Consecutive events as one frame.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// Seq of the first one.
+    pub first_seq: u64,
+    /// Where each record starts in `frame`, and where the last one ends.
+    pub offsets: Vec<u32>,
+    /// The whole frame.
+    pub frame: Bytes,
+}
+
+impl Chunk {
+    /// Seq after the last event.
+    #[must_use]
+    pub fn end_seq(&self) -> u64 {
+        self.first_seq + self.offsets.len() as u64 - 1
+    }
+}
+
+/// Whether an append is open.
+#[derive(Component, Debug, Default)]
+pub enum AppendState {
+    /// None is.
+    #[default]
+    Idle,
+    /// Handed to the store; the entities are the messages, one for each record.
+    InFlight {
+        /// What was asked.
+        request: AppendRequest,
+        /// Who waits for it.
+        messages: Vec<Entity>,
+    },
+    /// As `InFlight`; the store does not know the outcome yet.
+    InDoubt {
+        /// What was asked.
+        request: AppendRequest,
+        /// Who waits for it.
+        messages: Vec<Entity>,
+    },
+}
+
+/// Commands of this room that have no seq yet, in order.
+#[derive(Component, Debug, Default)]
+pub struct Waiting {
+    /// Message entities.
+    pub queue: VecDeque<Entity>,
+    /// Appends in a row that another node won.
+    pub conflicts: u32,
+}
+
+/// Who reads the room.
+#[derive(Component, Debug, Default)]
+pub struct Subscribers {
+    /// One for each session.
+    pub list: Vec<Subscriber>,
+    /// Sessions that asked while the room was loading: cursor and request.
+    pub asked: Vec<SubscribeAsked>,
+    /// Where the next hand-over goes on in `list`, if the last one was full.
+    pub resume_at: usize,
+    /// When events last went out, monotonic microseconds.
+    pub flushed_us: u64,
+    /// When the next flush is due, while one is queued.
+    pub due_us: Option<u64>,
+    /// Some session is behind the head for another reason than the flush interval.
+    pub behind: bool,
+    /// Pages of the log for sessions behind the hot log, by first seq.
+    pub pages: BTreeMap<u64, Page>,
+}
+
+/// A session that reads a room: a cursor.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    /// The session.
+    pub session: Entity,
+    /// Its connection.
+    pub handle: SessionHandle,
+    /// Whose it is.
+    pub user: UserId,
+    /// The next seq to send.
+    pub next_seq: u64,
+    /// The last seq that the user may see, once they left.
+    pub end_seq: Option<u64>,
+}
+
+/// A session that asked to read a room.
+#[derive(Debug, Clone)]
+pub struct SubscribeAsked {
+    /// The session.
+    pub session: Entity,
+    /// Its connection.
+    pub handle: SessionHandle,
+    /// Whose it is.
+    pub user: UserId,
+    /// The request to answer.
+    pub request: u64,
+    /// The cursor's epoch.
+    pub epoch: u64,
+    /// The cursor.
+    pub after_seq: u64,
+    /// When it came, monotonic microseconds.
+    pub asked_us: u64,
+}
+
+/// A page of the log.
+#[derive(Debug, Clone)]
+pub enum Page {
+    /// The store was asked.
+    Loading,
+    /// Its chunks, dense; dropped as soon as nobody needs it.
+    Ready(Vec<Chunk>),
+}
+
+/// What a read was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFor {
+    /// A room to hydrate.
+    Room(Entity),
+    /// A user to hydrate.
+    User(Entity),
+    /// An event that a message refers to.
+    Target(Entity),
+    /// The key of a message that is about to be refused.
+    Key(Entity),
+    /// A page for sessions that catch up.
+    Page {
+        /// The room.
+        room: Entity,
+        /// The page.
+        first_seq: u64,
+    },
+    /// The room list of a new session.
+    Rooms(Entity),
+}
+
+/// Reads that are open, by token.
+#[derive(Resource, Debug, Default)]
+pub struct OpenReads {
+    /// What for.
+    pub by_token: BTreeMap<u64, ReadFor>,
+    /// The last token given, to reads and appends alike.
+    pub last_token: u64,
+}
+
+/// Rooms in memory, and which of them have work.
+#[derive(Resource, Debug, Default)]
+pub struct RoomIndex {
+    /// By id.
+    pub by_id: BTreeMap<RoomId, Entity>,
+    /// Rooms that may have something to sequence in this tick.
+    pub to_sequence: BTreeSet<Entity>,
+    /// Flushes: (monotonic microseconds, room).
+    pub flushes: BTreeSet<(u64, Entity)>,
+    /// Rooms with sessions that wait for something else than a flush.
+    pub behind: BTreeSet<Entity>,
+    /// When to look whether one is still needed: (monotonic microseconds, room).
+    pub idle_checks: BTreeSet<(u64, Entity)>,
+    /// Bytes of all hot logs.
+    pub hot_bytes: usize,
+}
