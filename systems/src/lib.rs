@@ -1,1 +1,2 @@
-//! Starling.
+//! The verbs of the Starling world: systems by feature, in the order of the tick.
+pub mod fold;

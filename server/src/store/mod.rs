@@ -1,0 +1,220 @@
+//! Stores: where logs, their projections and accounts are kept.
+//!
+//! One trait, [`Store`], and one conformance suite (`server/tests/store_conformance.rs`) that runs against every implementation. The
+//! world talks to a store through [`Store::submit`] and the sink given to [`Store::connect`]: plain requests out, plain replies in,
+//! no call that blocks. Everything else here is for REST and queries.
+//!
+//! What a store must hold (DESIGN: the one write): an append is durable before it is answered; the log of a room is dense; (room, actor,
+//! key) is unique; what is not known is said to be in doubt, never guessed.
+
+pub mod embedded;
+
+use client_protocol::chat::HistoryPage;
+use client_protocol::room::{MemberEntry, RoomEntry};
+use client_protocol::{NodeId, RoomId, SessionId, UserId};
+use components::edge::{AppendRequest, ReadRequest, StoreReply};
+use components::rows::{MemberRow, RoomRow};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Work of one tick, handed to the store.
+#[derive(Debug, Default)]
+pub struct StoreWork {
+    /// Appends, at most one open for a room.
+    pub appends: Vec<AppendRequest>,
+    /// Reads.
+    pub reads: Vec<ReadRequest>,
+    /// Rooms whose followers are level with the log up to a seq.
+    pub levels: Vec<(RoomId, u64)>,
+}
+
+/// Where a store puts its replies to [`StoreWork`]; called from the store's own threads, in batches as they become durable.
+pub type ReplySink = Arc<dyn Fn(Vec<StoreReply>) + Send + Sync>;
+
+/// What a store call answers.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a store call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or takes no work; trying again later may help.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read: a fault of ours, or a damaged disk.
+    #[error("the store holds what cannot be read: {0}")]
+    Corrupt(String),
+    /// A username is taken.
+    #[error("the username is taken")]
+    UsernameTaken,
+    /// An e-mail address is taken.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+}
+
+/// What the store knows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreMeta {
+    /// Changes when a backup is restored.
+    pub epoch: u64,
+    /// This node, random on the first start of a data folder and kept.
+    pub node: NodeId,
+}
+
+/// An account and its profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Who, for ever.
+    pub user: UserId,
+    /// Unique; lower case.
+    pub username: String,
+    /// Unique; lower case.
+    pub email: String,
+    /// Shown name.
+    pub display_name: String,
+    /// A line about themselves.
+    pub bio: String,
+    /// Where their picture is; empty where there is none.
+    pub avatar_url: String,
+    /// PHC string of the password's hash.
+    pub password_hash: String,
+    /// See [`components::rows::account`].
+    pub status: u8,
+    /// Unix time in milliseconds.
+    pub created_ms: u64,
+    /// Unix time in milliseconds.
+    pub updated_ms: u64,
+}
+
+/// What a user may change of their profile; `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProfilePatch {
+    /// Shown name.
+    pub display_name: Option<String>,
+    /// A line about themselves.
+    pub bio: Option<String>,
+    /// Where their picture is.
+    pub avatar_url: Option<String>,
+}
+
+/// A login: a family of refresh tokens, of which only the newest is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Names the login; `sid` in access tokens.
+    pub login: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// What the client calls itself.
+    pub label: String,
+    /// Unix time in milliseconds.
+    pub created_ms: u64,
+    /// Last refresh, Unix time in milliseconds.
+    pub used_ms: u64,
+    /// When the newest refresh token ends, Unix time in milliseconds.
+    pub expires_ms: u64,
+}
+
+/// What became of a refresh token that was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// It was the newest one; the new one is stored in its place.
+    Rotated(Login),
+    /// It was used before: somebody copied it. The login is ended.
+    Reused(Login),
+    /// It is unknown, ended or too old.
+    Refused,
+}
+
+/// A store. Implementations keep the same order of methods.
+pub trait Store: Send + Sync + 'static {
+    /// What the store knows of itself.
+    fn meta(&self) -> StoreMeta;
+
+    /// Whether it takes writes now.
+    fn is_ready(&self) -> bool;
+
+    // The world's side.
+
+    /// Gives the sink for replies; once, before the first [`Store::submit`].
+    fn connect(&self, sink: ReplySink);
+
+    /// Takes work; never blocks. Each append is answered with a final reply (and may be answered `InDoubt` before), each read once.
+    fn submit(&self, work: StoreWork);
+
+    /// Rooms whose followers may not have finished before the last stop.
+    fn dirty_rooms(&self) -> Answer<'_, Vec<RoomId>>;
+
+    /// Stops the writer after what was submitted is durable. Blocks; nothing may be submitted afterwards.
+    fn close(&self);
+
+    // Accounts.
+
+    /// Adds an account. Username and e-mail must be folded to lower case before.
+    fn create_account(&self, account: Account) -> Answer<'_, ()>;
+
+    /// An account by id.
+    fn account(&self, user: UserId) -> Answer<'_, Option<Account>>;
+
+    /// An account by username or e-mail, folded to lower case.
+    fn account_by_name(&self, name: String) -> Answer<'_, Option<Account>>;
+
+    /// Changes a profile; answers the account after it, or `None` if there is none.
+    fn update_profile(&self, user: UserId, patch: ProfilePatch, now_ms: u64) -> Answer<'_, Option<Account>>;
+
+    /// Sets an account's status; answers the account after it, or `None` if there is none.
+    fn set_account_status(&self, user: UserId, status: u8, now_ms: u64) -> Answer<'_, Option<Account>>;
+
+    // Logins.
+
+    /// Adds a login with the hash of its first refresh token. Durable before it answers.
+    fn create_login(&self, login: Login, token_hash: [u8; 32]) -> Answer<'_, ()>;
+
+    /// Shows a refresh token (its hash); if it is the newest of its login, the next one takes its place, atomically.
+    fn rotate_login(&self, shown: [u8; 32], next: [u8; 32], now_ms: u64, expires_ms: u64) -> Answer<'_, Rotation>;
+
+    /// The logins of a user that have not ended, newest first.
+    fn logins(&self, user: UserId) -> Answer<'_, Vec<Login>>;
+
+    /// Ends a login; says whether there was one.
+    fn end_login(&self, user: UserId, login: SessionId) -> Answer<'_, bool>;
+
+    /// Whether a login has not ended.
+    fn login_is_live(&self, login: SessionId) -> Answer<'_, bool>;
+
+    // Rooms, for queries. What a user may see is decided by the caller (`crate::queries`).
+
+    /// A room.
+    fn room(&self, room: RoomId) -> Answer<'_, Option<RoomRow>>;
+
+    /// A user's membership of a room.
+    fn member(&self, room: RoomId, user: UserId) -> Answer<'_, Option<MemberRow>>;
+
+    /// Rooms that a user is a member of, newest event first; answers the page and where the next one starts (0: nowhere).
+    fn rooms_of(&self, user: UserId, offset: u32, limit: u32) -> Answer<'_, (Vec<RoomEntry>, u32)>;
+
+    /// Public rooms by id above `after`, whose name has `name` in it (case folded; empty matches all); and whether there are more.
+    fn public_rooms(&self, name: String, after: RoomId, limit: u32) -> Answer<'_, (Vec<RoomRow>, bool)>;
+
+    /// Members with ids above `after`; and whether there are more.
+    fn members(&self, room: RoomId, after: UserId, limit: u32) -> Answer<'_, (Vec<MemberEntry>, bool)>;
+
+    /// A page of messages as they are now, for `viewer`, none above `last_seq`. See [`client_protocol::chat::History`].
+    fn history(&self, query: HistoryQuery) -> Answer<'_, HistoryPage>;
+}
+
+/// Asks for a page of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// The room.
+    pub room: RoomId,
+    /// Who looks (for [`client_protocol::chat::ReactionCount::mine`]).
+    pub viewer: UserId,
+    /// Messages below this seq, the newest of them; 0 is no bound.
+    pub before: u64,
+    /// Messages above this seq; if `before` is 0 and this is not, the oldest of them.
+    pub after: u64,
+    /// Messages wanted, 1 to [`client_protocol::limits::HISTORY_PAGE_MAX`].
+    pub limit: u32,
+    /// The last seq that the viewer may see.
+    pub last_seq: u64,
+}
