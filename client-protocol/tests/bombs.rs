@@ -85,6 +85,13 @@ fn measured<T>(decode: impl FnOnce() -> T) -> (T, usize) {
     (result, (PEAK.get() - before).unsigned_abs())
 }
 
+#[test]
+fn the_measure_measures() {
+    let (_, peak) = measured(|| (vec![0_u8; 1_000], vec![1_u16; 1_000]));
+    assert_eq!(peak, 3_000);
+    assert_eq!(measured(|| drop(vec![7_u8; 500])).1, 500);
+}
+
 /// Decodes as everything that could be meant, within the bound; says whether the given way found a value.
 fn survive(way: &str, kind: u16, bytes: &[u8]) -> bool {
     let rest = Bytes::copy_from_slice(bytes);

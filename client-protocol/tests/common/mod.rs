@@ -1,6 +1,6 @@
 //! Fixed sample values of everything that crosses the wire, shared by the tests of this folder.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod client;
 mod records;
