@@ -59,3 +59,51 @@ pub const SWEEP_ROOMS: usize = 100;
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Time that requests in flight get to end when the server drains; a request ends within 2 s by itself.
 pub const DRAIN_APPENDS_TIMEOUT: Duration = Duration::from_secs(2);
+
+// The store.
+
+/// Events of one commit: larger ones stall whoever waits for the next.
+pub const STORE_COMMIT_EVENTS_MAX: usize = 200;
+/// Bytes of records in one commit, unless a single append is larger.
+pub const STORE_COMMIT_BYTES_MAX: usize = 1024 * 1024;
+/// Events in the answer to an append that came too late.
+pub const STORE_CONFLICT_EVENTS_MAX: usize = 200;
+/// Events in the answer to one read of the log.
+pub const STORE_PAGE_EVENTS_MAX: u64 = client_protocol::limits::REPLAY_EVENTS_MAX;
+/// Threads that serve the world's reads.
+pub const STORE_READ_THREADS: usize = 2;
+/// Threads of the database for flushes and compactions.
+pub const STORE_WORKERS: usize = 2;
+/// Account changes and queries that run at a time; others wait.
+pub const STORE_QUERIES_MAX: usize = 64;
+/// Bytes of the database's cache.
+pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of the database's journal files.
+pub const STORE_JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes that must be free on the disk for writes to be taken: what the database may still need for work that it has begun.
+pub const STORE_FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// Bytes that are written to see whether a full disk takes writes again.
+pub const STORE_PROBE_BYTES: usize = 64 * 1024;
+/// Rooms are marked as level with their log at most this often.
+pub const STORE_LEVEL_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the store looks at its disk while it has nothing to do.
+pub const STORE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Encoded messages on a page of history, in bytes: a page fits in a frame.
+pub const HISTORY_PAGE_BYTES_MAX: usize = 60 * 1024;
+/// Encoded entries on a page of rooms, in bytes: a page fits in a frame.
+pub const ROOMS_PAGE_BYTES_MAX: usize = 60 * 1024;
+/// Names of public rooms that one search looks at.
+pub const PUBLIC_ROOMS_SCAN_MAX: usize = 100_000;
+/// Used refresh tokens of a login that are remembered, to know a copy by.
+pub const LOGIN_USED_TOKENS_MAX: u32 = 256;
+/// Logins of one user that are listed.
+pub const LOGINS_LISTED_MAX: usize = 1_000;
+/// Every so many changes to logins, expired ones are looked for…
+pub const LOGIN_SWEEP_EVERY: u32 = 16;
+/// … among so many logins.
+pub const LOGIN_SWEEP_ROWS: usize = 128;
+
+const _: () = assert!(HISTORY_PAGE_BYTES_MAX < client_protocol::limits::FRAME_BYTES_MAX);
+const _: () = assert!(ROOMS_PAGE_BYTES_MAX < client_protocol::limits::FRAME_BYTES_MAX);
+const _: () = assert!(STORE_COMMIT_BYTES_MAX >= components::limits::APPEND_BYTES_MAX);
+const _: () = assert!(STORE_COMMIT_EVENTS_MAX >= components::limits::APPEND_EVENTS_MAX);
