@@ -46,6 +46,9 @@ pub const REACTIONS_MAX: usize = 1_000;
 pub const EDITS_MAX: usize = 100;
 /// Messages on a page of history.
 pub const HISTORY_PAGE_MAX: usize = 100;
+/// Encoded entries of one page of history, rooms or members, in bytes: what does not fit goes to the next page, so that a page fits into
+/// a frame even where entries are long.
+pub const PAGE_BYTES_MAX: usize = 48 * 1024;
 /// Entries of one `Rooms` frame or page.
 pub const ROOMS_PAGE_MAX: usize = 100;
 /// Entries of one page of members.
@@ -71,3 +74,5 @@ const _: () = assert!(
     BODY_BYTES_MAX + MENTIONS_MAX * 16 + ATTACHMENTS_MAX * 3 * (ATTACHMENT_FIELD_BYTES_MAX + 3) + 256 < RECORD_BYTES_MAX
 );
 const _: () = assert!(FIRST_MEMBERS_MAX * 16 + ROOM_NAME_BYTES_MAX + ROOM_TOPIC_BYTES_MAX + 256 < RECORD_BYTES_MAX);
+// One entry always fits into a page: a message with all that it may carry.
+const _: () = assert!(RECORD_BYTES_MAX < PAGE_BYTES_MAX && PAGE_BYTES_MAX + 1_024 < FRAME_BYTES_MAX);

@@ -14,8 +14,8 @@ pub mod state {
     pub const AWAY: u8 = 2;
 }
 
-/// Command: watches the presence of these users instead of those before; current states follow. Only users with whom the session's
-/// user shares a room are reported; others read as offline.
+/// Command: watches the presence of these users instead of those before; current states follow. Only members of rooms
+/// that the session is subscribed to are reported; others read as offline.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct WatchPresence {
     /// At most [`crate::limits::PRESENCE_WATCH_MAX`] users.
@@ -36,7 +36,7 @@ pub struct SetPresence {
 /// Pushed: what changed since the last one, at most one a second.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Presence {
-    /// Users and their [`state`].
+    /// Users and their [`state`]. Closed: more about a user would be a list of its own in the tail.
     pub users: Vec<(UserId, u8)>,
     /// What later versions add.
     pub tail: EmptyTail,

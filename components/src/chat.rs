@@ -38,8 +38,6 @@ pub enum MessageState {
     Ready,
     /// The event that it refers to.
     NeedsTarget,
-    /// An account: of its actor, or of the user that it is about.
-    NeedsUser,
     /// Whether its key is known, before it is refused with this reply.
     NeedsKey(client_protocol::session::Reply),
     /// The store.

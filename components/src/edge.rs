@@ -36,8 +36,11 @@ pub enum Origin {
         /// The number.
         token: u64,
     },
-    /// The world itself: nobody waits.
-    World,
+    /// The world itself.
+    World {
+        /// The room whose followers do this, if it follows from one.
+        follows: Option<RoomId>,
+    },
 }
 
 /// A command as it comes in.

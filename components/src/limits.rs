@@ -20,6 +20,8 @@ pub const SLOT_CHUNKS_PER_SESSION_MAX: usize = 2;
 pub const HOT_LOG_ROOM_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of encoded recent events that all rooms keep together.
 pub const HOT_LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Messages deleted lately that a room remembers: more than a room can delete while an edit is on its way.
+pub const RECENT_DELETES_MAX: usize = 8_192;
 /// Last events that hydrate brings along.
 pub const HYDRATE_TAIL_EVENTS: u64 = 64;
 /// Events on an aligned page of the log, read for sessions behind the hot log.
@@ -36,9 +38,14 @@ pub const ROOM_RETRY_US: u64 = 5_000_000;
 pub const READ_MARK_INTERVAL_US: u64 = 5_000_000;
 /// Bumps for a room, and presence for a session, go out at most this often, in microseconds.
 pub const NET_CHANGE_INTERVAL_US: u64 = 1_000_000;
-/// A session has been told everything and may be closed at most this long after its token ended, in microseconds.
-pub const EXPIRY_CHECK_US: u64 = 1_000_000;
+/// A page of the log that could not be read is asked for again after this time, in microseconds.
+pub const PAGE_RETRY_US: u64 = 100_000;
 
 const _: () = assert!(APPEND_BYTES_MAX > CHUNK_BYTES_MAX);
 const _: () = assert!(HOT_LOG_ROOM_BYTES_MAX > 4 * CHUNK_BYTES_MAX);
 const _: () = assert!(ROOM_QUEUE_MAX > APPEND_EVENTS_MAX && ROOM_QUEUE_MAX > OPEN_REQUESTS_MAX);
+
+/// Typing notices whose time is remembered; beyond, new ones are dropped until old ones have expired.
+pub const TYPING_REMEMBERED_MAX: usize = 16_384;
+/// Followers of a room are looked at this long after its last event, in microseconds.
+pub const LEVEL_AFTER_US: u64 = 1_000_000;

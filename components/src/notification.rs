@@ -13,7 +13,7 @@ pub struct ReadMarks {
     pub stored_us: Option<u64>,
 }
 
-/// What a room's members who do not read it have not been told yet.
+/// What a room's followers have done and have not done yet.
 #[derive(Component, Debug, Default)]
 pub struct Unbumped {
     /// A bump is queued.
@@ -22,12 +22,33 @@ pub struct Unbumped {
     pub bumped_us: u64,
     /// Members mentioned since.
     pub mentioned: BTreeSet<UserId>,
-    /// Up to which event Notify has done its work.
-    pub notified_seq: u64,
-    /// Own-log commands of this room that are not durable yet.
+    /// Commands for own logs that follow from this room and have no answer yet.
     pub open: u32,
-    /// The seq that the store was last told to be level.
+    /// One of them failed: the store is not told that the room is level, so that the next hydration tries again.
+    pub missed: bool,
+    /// The seq up to which the store was told that followers are level.
     pub level_seq: u64,
+    /// The next look at that is queued.
+    pub level_queued: bool,
+}
+
+/// A read mark on its way: it waits for its room and for the message number at its seq.
+#[derive(Component, Debug)]
+pub struct PendingMark {
+    /// Who waits for the answer.
+    pub origin: crate::edge::Origin,
+    /// Whose mark.
+    pub user: UserId,
+    /// The room.
+    pub room: RoomId,
+    /// Read up to here.
+    pub seq: u64,
+    /// The store was asked for the event at `seq`.
+    pub asked: bool,
+    /// The message number there, once known.
+    pub message_no: Option<u64>,
+    /// When it is given up, monotonic microseconds.
+    pub deadline_us: u64,
 }
 
 /// What Notify has to do and when.
@@ -37,4 +58,6 @@ pub struct NotifyQueue {
     pub bumps: BTreeSet<(u64, Entity)>,
     /// Read marks to store: (monotonic microseconds, user).
     pub marks: BTreeSet<(u64, UserId)>,
+    /// Rooms to look at whether followers are level: (monotonic microseconds, room).
+    pub levels: BTreeSet<(u64, Entity)>,
 }

@@ -53,6 +53,8 @@ pub struct HotLog {
     pub pending_bytes: usize,
     /// Bytes of chunks and pending together.
     pub bytes: usize,
+    /// Messages deleted lately: an edit that was on its way when they were does not keep its body.
+    pub deleted: VecDeque<u64>,
 }
 
 /// Consecutive events as one frame.
@@ -118,8 +120,6 @@ pub struct Subscribers {
     pub flushed_us: u64,
     /// When the next flush is due, while one is queued.
     pub due_us: Option<u64>,
-    /// Some session is behind the head for another reason than the flush interval.
-    pub behind: bool,
     /// Pages of the log for sessions behind the hot log, by first seq.
     pub pages: BTreeMap<u64, Page>,
 }
@@ -187,6 +187,8 @@ pub enum ReadFor {
     },
     /// The room list of a new session.
     Rooms(Entity),
+    /// The message number at a read mark.
+    Mark(Entity),
 }
 
 /// Reads that are open, by token.
@@ -205,10 +207,12 @@ pub struct RoomIndex {
     pub by_id: BTreeMap<RoomId, Entity>,
     /// Rooms that may have something to sequence in this tick.
     pub to_sequence: BTreeSet<Entity>,
+    /// Rooms that sessions asked to read.
+    pub asked: BTreeSet<Entity>,
+    /// Rooms in which a message waits for an account.
+    pub awaiting_users: BTreeSet<Entity>,
     /// Flushes: (monotonic microseconds, room).
     pub flushes: BTreeSet<(u64, Entity)>,
-    /// Rooms with sessions that wait for something else than a flush.
-    pub behind: BTreeSet<Entity>,
     /// When to look whether one is still needed: (monotonic microseconds, room).
     pub idle_checks: BTreeSet<(u64, Entity)>,
     /// Bytes of all hot logs.

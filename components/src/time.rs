@@ -1,8 +1,7 @@
-//! Time and ids, as inputs: no system asks the operating system for either.
+//! Time and measured load, as inputs: no system asks the operating system for either.
 
 use bevy_ecs::prelude::Resource;
-use client_protocol::ids::Key;
-use client_protocol::{DeviceId, NodeId};
+use client_protocol::NodeId;
 
 /// The time of this tick.
 #[derive(Resource, Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,13 +15,6 @@ pub struct Now {
 /// How long the oldest input of this tick has waited, in microseconds: measured by the edge, an input like any other.
 #[derive(Resource, Debug, Clone, Copy, Default)]
 pub struct QueueWait(pub u64);
-
-/// Where the world takes fresh keys from: seeded by the server, so that the same seed gives the same ids.
-#[derive(Resource, Debug, Clone)]
-pub struct IdSource {
-    /// State of the generator.
-    pub state: u64,
-}
 
 /// What this node is, and what it has been configured to allow.
 #[derive(Resource, Debug, Clone)]
@@ -70,8 +62,3 @@ impl Default for Tuning {
         }
     }
 }
-
-/// A key without a meaning of its own; placeholder in rows of events that nobody sent.
-pub const NO_KEY: Key = Key::from_bytes([0; 16]);
-/// The device of requests that come without a session.
-pub const NO_DEVICE: DeviceId = DeviceId::from_bytes([0; 16]);

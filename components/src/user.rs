@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A user.
 #[derive(Component, Debug)]
-#[require(crate::presence::PresenceState, crate::notification::ReadMarks, RateBudget, crate::session::Sessions)]
+#[require(crate::presence::PresenceState, crate::notification::ReadMarks, RateBudget)]
 pub struct User {
     /// Who.
     pub user: UserId,

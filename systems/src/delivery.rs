@@ -1,0 +1,255 @@
+//! Delivery: what the store says of appends; durable events go into the fold, the hot log and back to their senders.
+//!
+//! | component | written by | read by |
+//! |---|---|---|
+//! | `AppendState` | `sequence`, `settle_appends` | `sequence`, `room` |
+//! | `RoomState` | `settle_appends` | `sequence` |
+//! | `HotLog` | `deliver_events`, `flush` | `flush` |
+
+use crate::chat::done;
+use crate::fold::{self, Rows};
+use crate::hot_log;
+use crate::ingest::AppendReplied;
+use crate::outbox::Outbox;
+use crate::schedule::{Feature, In, Stage, Tick};
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+use client_protocol::session::Reply;
+use client_protocol::{Code, EventBody, RoomId, UserId};
+use components::chat::{Actor, Draft, InRoom, MessageState};
+use components::edge::{AppendReply, AppendRequest, AppendThen, Notices, Origin, Record};
+use components::limits::{APPEND_CONFLICTS_MAX, ROOM_RETRY_US};
+use components::room::{AppendState, HotLog, Hydration, Room, RoomIndex, RoomState, Subscribers, Waiting};
+use components::rows::{MarkRow, MemberRow, NowRow};
+use components::time::Now;
+use std::collections::BTreeMap;
+
+/// Events of a room are durable and folded.
+#[derive(Message, Debug)]
+pub struct Settled {
+    /// The room.
+    pub room: Entity,
+    /// The events, dense, up to the head.
+    pub records: Vec<Record>,
+    /// They were in the log before the room came into memory: followers look at them, nobody else.
+    pub replayed: bool,
+}
+
+/// Appends and deliveries.
+#[derive(Debug)]
+pub struct DeliveryPlugin;
+
+impl Plugin for DeliveryPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Notices>()
+            .add_message::<Settled>()
+            .add_systems(Tick, settle_appends.in_set(In(Stage::Ingest, Feature::Room)))
+            .add_systems(Tick, deliver_events.in_set(In(Stage::Deliver, Feature::Room)));
+    }
+}
+
+/// The world's rows: members only. What messages are now, stores know.
+struct WorldRows<'a>(&'a mut BTreeMap<UserId, MemberRow>);
+
+impl Rows for WorldRows<'_> {
+    fn member(&self, user: UserId) -> Option<MemberRow> {
+        self.0.get(&user).cloned()
+    }
+    fn put_member(&mut self, row: MemberRow) {
+        self.0.insert(row.user, row);
+    }
+    fn message(&self, _seq: u64) -> Option<NowRow> {
+        None
+    }
+    fn put_message(&mut self, _seq: u64, _now: NowRow) {}
+    fn blank(&mut self, _seq: u64) {}
+    fn mark(&self, _room: RoomId) -> Option<MarkRow> {
+        None
+    }
+    fn put_mark(&mut self, _room: RoomId, _mark: MarkRow) {}
+}
+
+/// What settling writes beside the room.
+#[derive(SystemParam)]
+struct Settling<'w, 's> {
+    commands: Commands<'w, 's>,
+    now: Res<'w, Now>,
+    messages: Query<'w, 's, (&'static InRoom, &'static Actor, &'static mut Draft, &'static mut MessageState)>,
+    outbox: ResMut<'w, Outbox>,
+    settled: MessageWriter<'w, Settled>,
+}
+
+fn settle_appends(
+    mut replies: MessageReader<AppendReplied>,
+    mut settling: Settling,
+    mut rooms: Query<(&mut Room, &mut RoomState, &mut AppendState, &mut Waiting)>,
+    mut index: ResMut<RoomIndex>,
+) {
+    for AppendReplied(reply) in replies.read() {
+        let Some(&entity) = index.by_id.get(&reply.room) else { continue };
+        let Ok((mut room, mut state, mut append, mut waiting)) = rooms.get_mut(entity) else { continue };
+        let (request, messages) = match std::mem::take(&mut *append) {
+            AppendState::InFlight { request, messages } | AppendState::InDoubt { request, messages }
+                if request.token == reply.token =>
+            {
+                (request, messages)
+            }
+            other => {
+                // A late reply to a request that is over.
+                *append = other;
+                continue;
+            }
+        };
+        if reply.then == AppendThen::InDoubt {
+            *append = AppendState::InDoubt { request, messages };
+            continue;
+        }
+        index.to_sequence.insert(entity);
+        room.used_us = settling.now.mono_us;
+        let outcome = settling.settle(entity, reply, request, &messages, &mut state, &mut waiting);
+        if let Err(error) = outcome {
+            tracing::error!(room = %room.id, %error, "the log does not fold: the room is quarantined");
+            room.hydration = Hydration::Failed { retry_us: settling.now.mono_us + ROOM_RETRY_US };
+        }
+    }
+}
+
+impl Settling<'_, '_> {
+    fn settle(
+        &mut self,
+        room: Entity,
+        reply: &AppendReply,
+        request: AppendRequest,
+        messages: &[Entity],
+        state: &mut RoomState,
+        waiting: &mut Waiting,
+    ) -> Result<(), fold::FoldError> {
+        let mut records = request.records;
+        let rest = records.split_off(reply.appended.min(records.len()));
+        let (sent, unsent) = messages.split_at(records.len());
+        self.acknowledge(&records, sent, state.row.room);
+        if let AppendThen::Conflict { log } = &reply.then {
+            records.extend(log.iter().cloned().map(hot_log::record));
+            waiting.conflicts += 1;
+            if waiting.conflicts == APPEND_CONFLICTS_MAX {
+                tracing::warn!(room = %state.row.room, "other nodes keep winning the appends to this room");
+            }
+        } else {
+            waiting.conflicts = 0;
+        }
+        let mut skip = 0;
+        match &reply.then {
+            AppendThen::Duplicate { seq, time_ms } => {
+                if let Some(&first) = unsent.first() {
+                    self.finish(first, done(*seq, *time_ms, state.row.room));
+                    skip = 1;
+                }
+            }
+            AppendThen::Unavailable => {
+                for &message in unsent {
+                    self.finish(message, Reply::retry_after(Code::Unavailable, 1_000));
+                }
+                skip = unsent.len();
+            }
+            _ => {}
+        }
+        self.requeue(&rest[skip..], &unsent[skip..], waiting);
+        let RoomState { row, members } = state;
+        for record in &records {
+            fold::apply(&record.event, row, &mut WorldRows(members))?;
+        }
+        if !records.is_empty() {
+            self.settled.write(Settled { room, records, replayed: false });
+        }
+        Ok(())
+    }
+
+    /// Durable: the senders are told. This reaches them with the flush of this very tick, as the events do.
+    fn acknowledge(&mut self, records: &[Record], messages: &[Entity], room: RoomId) {
+        for (record, &message) in records.iter().zip(messages) {
+            self.finish(message, done(record.event.head.seq, record.event.head.time_ms, room));
+        }
+    }
+
+    fn finish(&mut self, message: Entity, reply: Reply) {
+        if let Ok((_, actor, ..)) = self.messages.get(message) {
+            self.outbox.reply(actor.origin, reply);
+        }
+        self.commands.entity(message).try_despawn();
+    }
+
+    /// Back to the front of the queue, in order: they are decided anew on the state that there is now.
+    fn requeue(&mut self, rest: &[Record], messages: &[Entity], waiting: &mut Waiting) {
+        for (record, &message) in rest.iter().zip(messages).rev() {
+            let Ok((_, actor, mut draft, mut state)) = self.messages.get_mut(message) else { continue };
+            if matches!(actor.origin, Origin::World { .. }) && !is_own_log_event(&record.event.body) {
+                // Its request was told that the outcome is unknown, and what was not appended must not surprise anyone later.
+                self.commands.entity(message).try_despawn();
+                continue;
+            }
+            draft.0 = Some(record.event.body.clone());
+            *state = MessageState::Ready;
+            waiting.queue.push_front(message);
+        }
+    }
+}
+
+/// Whether the world itself makes such events, in users' own logs.
+const fn is_own_log_event(body: &EventBody) -> bool {
+    matches!(body, EventBody::RoomListed(_) | EventBody::RoomUnlisted(_) | EventBody::ReadMarked(_) | EventBody::Notified(_))
+}
+
+/// Durable events go into the hot log, and the room's next flush is set.
+fn deliver_events(
+    mut settled: MessageReader<Settled>,
+    now: Res<Now>,
+    mut rooms: Query<(&Room, &RoomState, &mut HotLog, &mut Subscribers)>,
+    mut index: ResMut<RoomIndex>,
+    mut notices: ResMut<Notices>,
+    node: Res<components::time::Node>,
+) {
+    for Settled { room: entity, records, replayed } in settled.read() {
+        if *replayed {
+            continue;
+        }
+        let Ok((room, state, mut hot, mut subscribers)) = rooms.get_mut(*entity) else { continue };
+        let before = hot.bytes;
+        for record in records {
+            let record = hot_log::without_late_body(&hot, record);
+            notices.0.push((room.id, record.clone()));
+            hot_log::push(&mut hot, record.clone());
+            let record = &record;
+            if let EventBody::MessageDeleted(deleted) = &record.event.body {
+                hot_log::blank_message(&mut hot, room.id, deleted.target);
+                // A page that is still being read may hold the body too: dropped, it is asked for again.
+                subscribers.pages.clear();
+            }
+            end_reading(&mut subscribers, record, state);
+        }
+        if hot.pending_bytes >= client_protocol::limits::CHUNK_BYTES_MAX {
+            hot_log::cut(&mut hot, room.id);
+        }
+        let others = index.hot_bytes - before;
+        hot_log::trim(&mut hot, others);
+        index.hot_bytes = others + hot.bytes;
+        crate::flush::queue_next_flush(&mut index, *entity, &mut subscribers, now.mono_us, &node.tuning);
+    }
+}
+
+/// Whoever went may read up to that event; whoever came back reads on.
+fn end_reading(subscribers: &mut Subscribers, record: &Record, state: &RoomState) {
+    let (EventBody::MemberLeft(changed)
+    | EventBody::MemberKicked(changed)
+    | EventBody::MemberBanned(changed)
+    | EventBody::MemberJoined(changed)
+    | EventBody::MemberAdded(changed)) = &record.event.body
+    else {
+        return;
+    };
+    let gone = state.members.get(&changed.user).is_some_and(|member| !member.is_member());
+    for subscriber in subscribers.list.iter_mut().filter(|subscriber| subscriber.user == changed.user) {
+        let own_end = gone.then_some(record.event.head.seq);
+        subscriber.end_seq = if gone { subscriber.end_seq.or(own_end) } else { None };
+    }
+}

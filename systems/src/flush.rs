@@ -1,0 +1,354 @@
+//! Flush: fills the slot of the edge, from the outbox and from each session's cursor to the head of its rooms.
+//!
+//! A session is a cursor; there are no outboxes of messages for sessions. A room's flush interval grows with its audience, since packets, not
+//! messages, are what delivery costs: a lone event leaves at once, what follows waits until `readers x flush_us_per_reader` has passed.
+
+use crate::hot_log;
+use crate::ingest::{ReadAnswered, ask_store};
+use crate::outbox::Outbox;
+use crate::schedule::{Feature, In, Stage, Tick};
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+use bytes::Bytes;
+use client_protocol::limits::REPLAY_EVENTS_MAX;
+use client_protocol::room::{Reset, SubscriptionEnded, reset_reason};
+use client_protocol::tail::EmptyTail;
+use client_protocol::{Code, RoomId, ServerFrame};
+use components::edge::{Found, Read, Reads, SessionHandle, Slot};
+use components::limits::{PAGE_EVENTS, PAGE_RETRY_US, ROOM_PAGES_MAX, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
+use components::room::{HotLog, OpenReads, Page, ReadFor, Room, RoomIndex, RoomState, Subscriber, Subscribers};
+use components::session::{Session, Subscriptions};
+use components::time::{Node, Now, Tuning};
+use std::collections::BTreeSet;
+
+/// Fills the slot.
+#[derive(Debug)]
+pub struct FlushPlugin;
+
+impl Plugin for FlushPlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Slot>()
+            .add_systems(Tick, attach_pages.in_set(In(Stage::Hydrate, Feature::Extension)))
+            .add_systems(Tick, (hand_out_outbox, flush_rooms).chain().in_set(In(Stage::Flush, Feature::Room)))
+            // What Retire says (time-outs, expiry) leaves with this tick too.
+            .add_systems(Tick, hand_out_outbox.in_set(In(Stage::Retire, Feature::Extension)));
+    }
+}
+
+/// Sets the next flush of a room to be at `at_us`, unless an earlier one is set.
+pub(crate) fn queue_flush(index: &mut RoomIndex, room: Entity, subscribers: &mut Subscribers, at_us: u64) {
+    if subscribers.due_us.is_some_and(|due_us| due_us <= at_us) {
+        return;
+    }
+    if let Some(due_us) = subscribers.due_us.replace(at_us) {
+        index.flushes.remove(&(due_us, room));
+    }
+    index.flushes.insert((at_us, room));
+}
+
+/// Sets the next flush of a room that has new events.
+pub(crate) fn queue_next_flush(
+    index: &mut RoomIndex,
+    room: Entity,
+    subscribers: &mut Subscribers,
+    now_us: u64,
+    tuning: &Tuning,
+) {
+    let readers = subscribers.list.len() as u64;
+    if readers > 0 {
+        let interval_us = (readers * tuning.flush_us_per_reader).min(tuning.flush_us_max);
+        queue_flush(index, room, subscribers, now_us.max(subscribers.flushed_us + interval_us));
+    }
+}
+
+/// Has a room looked at in this tick.
+pub(crate) fn flush_now(world: &mut World, room: Entity) {
+    let now_us = world.resource::<Now>().mono_us;
+    world.resource_scope(|world, mut index: Mut<RoomIndex>| {
+        if let Some(mut subscribers) = world.get_mut::<Subscribers>(room) {
+            queue_flush(&mut index, room, &mut subscribers, now_us);
+        }
+    });
+}
+
+/// Pages that were read for sessions behind the hot log.
+fn attach_pages(
+    mut answers: MessageReader<ReadAnswered>,
+    now: Res<Now>,
+    mut rooms: Query<(&Room, &mut Subscribers)>,
+    mut index: ResMut<RoomIndex>,
+) {
+    for answer in answers.read() {
+        let ReadFor::Page { room: entity, first_seq } = answer.purpose else { continue };
+        let Ok((room, mut subscribers)) = rooms.get_mut(entity) else { continue };
+        // Dropped meanwhile: nobody needs it, or a message on it was deleted.
+        let Some(page) = subscribers.pages.get_mut(&first_seq) else { continue };
+        let mut at_us = now.mono_us;
+        match &answer.found {
+            Found::Page(records) if records.iter().zip(first_seq..).all(|(record, seq)| record.event.head.seq == seq) => {
+                *page = Page::Ready(hot_log::chunks_of(room.id, records));
+            }
+            found => {
+                if matches!(found, Found::Page(_)) {
+                    tracing::error!(room = %room.id, first_seq, "a page of the log is not dense");
+                }
+                subscribers.pages.remove(&first_seq);
+                at_us += PAGE_RETRY_US;
+            }
+        }
+        queue_flush(&mut index, entity, &mut subscribers, at_us);
+    }
+}
+
+/// Replies and notices first: an answer never waits behind events.
+fn hand_out_outbox(mut outbox: ResMut<Outbox>, mut slot: ResMut<Slot>) {
+    if outbox.is_empty() {
+        return;
+    }
+    let outbox = &mut *outbox;
+    let slot = &mut *slot;
+    for (session, frame) in outbox.frames.drain(..) {
+        slot.sends.push((session, slot.frames.len() as u32));
+        slot.frames.push(frame);
+    }
+    for (session, frame) in outbox.datagrams.drain(..) {
+        slot.datagrams.push((session, slot.frames.len() as u32));
+        slot.frames.push(frame);
+    }
+    slot.rest.append(&mut outbox.rest);
+    slot.closes.append(&mut outbox.closes);
+}
+
+/// What flushing writes beside the room.
+#[derive(SystemParam)]
+struct Flushing<'w, 's> {
+    now: Res<'w, Now>,
+    node: Res<'w, Node>,
+    sessions: Query<'w, 's, (&'static Session, &'static mut Subscriptions)>,
+    slot: ResMut<'w, Slot>,
+    open: ResMut<'w, OpenReads>,
+    reads: ResMut<'w, Reads>,
+}
+
+/// How far one look at one session came.
+enum Served {
+    /// It has everything that it may have.
+    Level,
+    /// It takes nothing now.
+    Blocked,
+    /// More is there for it: the next hand-over goes on.
+    More,
+    /// It waits for a page.
+    NeedsPage(u64),
+    /// It has read up to its end.
+    Ended,
+}
+
+fn flush_rooms(
+    mut flushing: Flushing,
+    mut rooms: Query<(&Room, &RoomState, &mut HotLog, &mut Subscribers)>,
+    mut index: ResMut<RoomIndex>,
+) {
+    let now_us = flushing.now.mono_us;
+    let mut due = Vec::new();
+    while let Some(&(at_us, entity)) = index.flushes.first() {
+        if at_us > now_us {
+            break;
+        }
+        index.flushes.pop_first();
+        if let Ok((.., mut subscribers)) = rooms.get_mut(entity) {
+            subscribers.due_us = None;
+            due.push((subscribers.list.len(), entity));
+        }
+    }
+    // Small rooms first: nobody waits behind a large one.
+    due.sort_unstable();
+    for (_, entity) in due {
+        let Ok((room, state, mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
+        if flushing.slot.events_sent >= SLOT_SENDS_MAX {
+            queue_flush(&mut index, entity, &mut subscribers, now_us);
+            continue;
+        }
+        let before = hot.bytes;
+        hot_log::cut(&mut hot, room.id);
+        index.hot_bytes = index.hot_bytes - before + hot.bytes;
+        if flushing.flush_room(entity, room.id, state.row.head, &hot, &mut subscribers) {
+            queue_flush(&mut index, entity, &mut subscribers, now_us);
+        }
+    }
+}
+
+/// The last frame handed out in a pass: most readers stand at the same seq.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    from: u64,
+    until: u64,
+    end: u64,
+    frame: u32,
+}
+
+impl Flushing<'_, '_> {
+    /// Gives every reader what is between its cursor and the head; says whether more can go out at once.
+    fn flush_room(&mut self, entity: Entity, room: RoomId, head: u64, hot: &HotLog, subscribers: &mut Subscribers) -> bool {
+        let mut more = false;
+        let mut ended = Vec::new();
+        let mut needed = BTreeSet::new();
+        let mut last = None;
+        let mut at = std::mem::take(&mut subscribers.resume_at).min(subscribers.list.len());
+        while at < subscribers.list.len() {
+            if self.slot.events_sent >= SLOT_SENDS_MAX {
+                subscribers.resume_at = at;
+                more = true;
+                break;
+            }
+            let Subscribers { list, pages, .. } = subscribers;
+            match self.serve(&mut list[at], room, head, hot, pages, &mut last) {
+                Served::Level | Served::Blocked => {}
+                Served::More => more = true,
+                Served::NeedsPage(page) => {
+                    needed.insert(page);
+                }
+                Served::Ended => ended.push(list[at].session),
+            }
+            at += 1;
+        }
+        let whole_pass = subscribers.resume_at == 0;
+        if whole_pass {
+            subscribers.flushed_us = self.now.mono_us;
+            self.ask_for_pages(entity, room, subscribers, &needed, head);
+        }
+        subscribers.list.retain(|subscriber| !ended.contains(&subscriber.session));
+        for session in ended {
+            // Cursors after those removed have moved up: the next pass begins anew.
+            subscribers.resume_at = 0;
+            if let Ok((_, mut subscriptions)) = self.sessions.get_mut(session) {
+                subscriptions.0.remove(&entity);
+            }
+        }
+        more
+    }
+
+    fn serve(
+        &mut self,
+        subscriber: &mut Subscriber,
+        room: RoomId,
+        head: u64,
+        hot: &HotLog,
+        pages: &std::collections::BTreeMap<u64, Page>,
+        last: &mut Option<Last>,
+    ) -> Served {
+        let until = subscriber.end_seq.unwrap_or(head).min(head);
+        if subscriber.next_seq > until && subscriber.end_seq.is_none() {
+            return Served::Level;
+        }
+        if !self.sessions.get(subscriber.session).is_ok_and(|(session, _)| !session.blocked) {
+            return Served::Blocked;
+        }
+        if head + 1 - subscriber.next_seq.min(head + 1) > REPLAY_EVENTS_MAX && subscriber.end_seq.is_none() {
+            self.reset(subscriber, room, head);
+            return Served::Level;
+        }
+        for _ in 0..SLOT_CHUNKS_PER_SESSION_MAX {
+            if subscriber.next_seq > until {
+                break;
+            }
+            let known = last.filter(|last| last.from == subscriber.next_seq && last.until == until);
+            let (end, frame) = match known {
+                Some(last) => (last.end, last.frame),
+                None => match Self::find(room, subscriber.next_seq, until, hot, pages) {
+                    Some((bytes, end)) => {
+                        let frame = self.slot.frames.len() as u32;
+                        self.slot.frames.push(bytes);
+                        *last = Some(Last { from: subscriber.next_seq, until, end, frame });
+                        (end, frame)
+                    }
+                    None => return Served::NeedsPage((subscriber.next_seq - 1) / PAGE_EVENTS * PAGE_EVENTS + 1),
+                },
+            };
+            self.slot.sends.push((subscriber.handle, frame));
+            self.slot.events_sent += 1;
+            subscriber.next_seq = end;
+        }
+        match subscriber.end_seq {
+            _ if subscriber.next_seq <= until => Served::More,
+            Some(end_seq) if subscriber.next_seq > end_seq => {
+                self.end(subscriber.handle, room, end_seq);
+                Served::Ended
+            }
+            _ => Served::Level,
+        }
+    }
+
+    fn find(
+        room: RoomId,
+        next_seq: u64,
+        until: u64,
+        hot: &HotLog,
+        pages: &std::collections::BTreeMap<u64, Page>,
+    ) -> Option<(Bytes, u64)> {
+        if let Some(found) = hot_log::frame_from(hot.chunks.iter(), room, next_seq, until) {
+            return Some(found);
+        }
+        match pages.range(..=next_seq).next_back()?.1 {
+            Page::Ready(chunks) => hot_log::frame_from(chunks.iter(), room, next_seq, until),
+            Page::Loading => None,
+        }
+    }
+
+    fn reset(&mut self, subscriber: &mut Subscriber, room: RoomId, head: u64) {
+        let (epoch, reason) = (self.node.epoch, reset_reason::TOO_FAR_BEHIND);
+        let frame = ServerFrame::Reset(Reset { room, epoch, head, reason, tail: EmptyTail::default() });
+        self.say(subscriber.handle, &frame);
+        subscriber.next_seq = head + 1;
+    }
+
+    fn end(&mut self, session: SessionHandle, room: RoomId, last_seq: u64) {
+        let code = Code::NotFound.number();
+        let frame = ServerFrame::SubscriptionEnded(SubscriptionEnded { room, last_seq, code, tail: EmptyTail::default() });
+        self.say(session, &frame);
+    }
+
+    /// After the events that went before: this does not pass through the outbox.
+    fn say(&mut self, session: SessionHandle, frame: &ServerFrame) {
+        let at = self.slot.frames.len() as u32;
+        self.slot.frames.push(frame.encode());
+        self.slot.sends.push((session, at));
+        self.slot.events_sent += 1;
+    }
+
+    /// Keeps the pages that someone waits for, asks for those that are missing.
+    fn ask_for_pages(
+        &mut self,
+        entity: Entity,
+        room: RoomId,
+        subscribers: &mut Subscribers,
+        needed: &BTreeSet<u64>,
+        head: u64,
+    ) {
+        let behind: BTreeSet<u64> = subscribers
+            .list
+            .iter()
+            .filter(|subscriber| subscriber.next_seq <= head)
+            // A slow reader costs its cursor only: its page goes, and is read again when it can take it.
+            .filter(|subscriber| self.sessions.get(subscriber.session).is_ok_and(|(session, _)| !session.blocked))
+            .map(|subscriber| (subscriber.next_seq - 1) / PAGE_EVENTS * PAGE_EVENTS + 1)
+            .collect();
+        let pages = &mut subscribers.pages;
+        // A page that is needed and was read does not reach far enough: it is read again.
+        pages.retain(|first_seq, page| {
+            behind.contains(first_seq) && !(needed.contains(first_seq) && matches!(page, Page::Ready(_)))
+        });
+        for &first_seq in needed {
+            if pages.len() >= ROOM_PAGES_MAX {
+                break;
+            }
+            if pages.contains_key(&first_seq) {
+                continue;
+            }
+            pages.insert(first_seq, Page::Loading);
+            let read = Read::Page { room, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
+            ask_store(&mut self.open, &mut self.reads, ReadFor::Page { room: entity, first_seq }, read);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The outbox: what systems say to sessions and REST requests in this tick. Flush hands it to the edge before any room's events.
+
+use bevy_ecs::prelude::Resource;
+use bytes::Bytes;
+use client_protocol::session::Reply;
+use client_protocol::{CloseCode, Code, RoomId, ServerFrame};
+use components::edge::{Origin, SessionHandle};
+
+/// What was said in this tick. Bounded by the inputs of the tick: a command has one reply, a session 32 open requests.
+#[derive(Resource, Debug, Default)]
+pub struct Outbox {
+    /// Frames, in order.
+    pub frames: Vec<(SessionHandle, Bytes)>,
+    /// Datagrams: who gets which.
+    pub datagrams: Vec<(SessionHandle, Bytes)>,
+    /// Answers to REST requests.
+    pub rest: Vec<(u64, Reply)>,
+    /// Commands of followers that ended: the room that they follow from, and whether they did what they should.
+    pub followed: Vec<(RoomId, bool)>,
+    /// Connections to close.
+    pub closes: Vec<(SessionHandle, CloseCode)>,
+}
+
+impl Outbox {
+    /// Answers a command.
+    pub fn reply(&mut self, origin: Origin, reply: Reply) {
+        match origin {
+            Origin::Session { session, request } => self.frame(session, &ServerFrame::Reply(request, reply)),
+            Origin::Rest { token } => self.rest.push((token, reply)),
+            Origin::World { follows: Some(room) } => self.followed.push((room, reply.code() == Code::Ok)),
+            Origin::World { follows: None } => {}
+        }
+    }
+
+    /// Whether nothing was said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.datagrams.is_empty() && self.rest.is_empty() && self.closes.is_empty()
+    }
+
+    /// Sends a frame to a session.
+    pub fn frame(&mut self, session: SessionHandle, frame: &ServerFrame) {
+        self.frames.push((session, frame.encode()));
+    }
+
+    /// Closes a session, after what was said to it before.
+    pub fn close(&mut self, session: SessionHandle, code: CloseCode) {
+        self.closes.push((session, code));
+    }
+}

@@ -1,0 +1,258 @@
+//! Sequence: per room with no append open, in order: authorize on the durable state, give the seq, or refuse.
+//!
+//! State changes only by durable events, so nothing is ever rolled back: after an event that takes rights away nothing more joins
+//! the batch, after one that gives rights nothing more of that user does, and the rest waits for the next batch.
+
+use crate::chat::done;
+use crate::hot_log;
+use crate::ingest::ask_store;
+use crate::outbox::Outbox;
+use crate::rules::{Accounts, Ask, Verdict, about, decide, gives_rights_to, takes_rights};
+use crate::schedule::{Feature, In, Stage, Tick};
+use bevy_app::{App, Plugin};
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+use client_protocol::session::Reply;
+use client_protocol::{Code, Event, EventBody, EventHead, UserId};
+use components::chat::{Actor, Draft, InRoom, MessageState, TargetFound};
+use components::edge::{AppendRequest, Appends, Origin, Read, Reads, Record};
+use components::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX};
+use components::room::{AppendState, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Waiting};
+use components::rows::account;
+use components::time::{Node, Now};
+use components::user::{User, UserIndex};
+
+/// Gives seqs.
+#[derive(Debug)]
+pub struct SequencePlugin;
+
+impl Plugin for SequencePlugin {
+    fn build(&self, app: &mut App) {
+        app.init_resource::<Appends>().add_systems(Tick, sequence_rooms.in_set(In(Stage::Sequence, Feature::Room)));
+    }
+}
+
+/// What sequencing looks at and writes beside the room.
+#[derive(SystemParam)]
+struct Desk<'w, 's> {
+    commands: Commands<'w, 's>,
+    now: Res<'w, Now>,
+    node: Res<'w, Node>,
+    users: Query<'w, 's, &'static User>,
+    user_index: Res<'w, UserIndex>,
+    messages: Query<'w, 's, Queued>,
+    open: ResMut<'w, OpenReads>,
+    reads: ResMut<'w, Reads>,
+    outbox: ResMut<'w, Outbox>,
+}
+
+type Queued = (&'static InRoom, &'static Actor, &'static mut Draft, &'static mut MessageState, &'static TargetFound);
+
+/// A batch as it grows.
+#[derive(Debug, Default)]
+struct Batch {
+    records: Vec<Record>,
+    messages: Vec<Entity>,
+    bytes: usize,
+    entered: Vec<UserId>,
+    closed: bool,
+}
+
+/// What becomes of the message at the front of the queue.
+enum Step {
+    /// It has a seq, or was answered: on to the next one.
+    Next,
+    /// It must wait, and everything behind it.
+    Wait,
+    /// It waits for an account.
+    WaitForUser,
+}
+
+fn sequence_rooms(
+    mut desk: Desk,
+    mut rooms: Query<(&Room, Option<&RoomState>, &mut Waiting, &mut AppendState)>,
+    mut index: ResMut<RoomIndex>,
+    mut appends: ResMut<Appends>,
+) {
+    let work = std::mem::take(&mut index.to_sequence);
+    for entity in work {
+        let Ok((room, state, mut waiting, mut append)) = rooms.get_mut(entity) else { continue };
+        let state = match (room.hydration, state) {
+            // `hydrate_rooms` has it looked at again.
+            (Hydration::Loading, _) => continue,
+            (Hydration::Ready, Some(state)) => state,
+            _ => {
+                desk.refuse_all(&mut waiting);
+                continue;
+            }
+        };
+        // `settle_appends` has it looked at again.
+        if !matches!(*append, AppendState::Idle) {
+            continue;
+        }
+        let mut batch = Batch::default();
+        while let Some(&message) = waiting.queue.front() {
+            if batch.closed || batch.records.len() >= APPEND_EVENTS_MAX || batch.bytes >= APPEND_BYTES_MAX {
+                break;
+            }
+            match desk.step(message, state, &mut batch) {
+                Step::Next => {
+                    waiting.queue.pop_front();
+                }
+                Step::Wait => break,
+                Step::WaitForUser => {
+                    index.awaiting_users.insert(entity);
+                    break;
+                }
+            }
+        }
+        if !batch.records.is_empty() {
+            desk.open.last_token += 1;
+            let request = AppendRequest {
+                room: room.id,
+                token: desk.open.last_token,
+                expected_seq: state.row.head + 1,
+                records: batch.records,
+            };
+            appends.0.push(request.clone());
+            *append = AppendState::InFlight { request, messages: batch.messages };
+        }
+    }
+}
+
+impl Desk<'_, '_> {
+    /// The room cannot be served: everything that waits is told so.
+    fn refuse_all(&mut self, waiting: &mut Waiting) {
+        for message in waiting.queue.drain(..) {
+            let Ok((_, actor, ..)) = self.messages.get(message) else { continue };
+            let reply = if actor.retry {
+                Reply::refused(Code::OutcomeUnknown, "the store is unavailable")
+            } else {
+                Reply::retry_after(Code::Unavailable, 1_000)
+            };
+            self.outbox.reply(actor.origin, reply);
+            self.commands.entity(message).try_despawn();
+        }
+    }
+
+    fn step(&mut self, message: Entity, state: &RoomState, batch: &mut Batch) -> Step {
+        // Its time may have run out.
+        let Ok((_, actor, draft, message_state, target)) = self.messages.get(message) else { return Step::Next };
+        let actor = *actor;
+        match &*message_state {
+            MessageState::Ready => {}
+            MessageState::NeedsTarget | MessageState::NeedsKey(_) => return Step::Wait,
+            MessageState::Appending => return Step::Next,
+        }
+        let Some(body) = &draft.0 else { return Step::Next };
+        if batch.entered.contains(&actor.user) {
+            return Step::Wait;
+        }
+        let accounts = match self.accounts(&actor, body) {
+            Known::Yes(accounts) => accounts,
+            Known::NotYet => return Step::WaitForUser,
+            Known::ActorInactive => return self.answer(message, &actor, state, Reply::refused(Code::AccountDisabled, "")),
+            Known::Unavailable => return self.answer(message, &actor, state, Reply::retry_after(Code::Unavailable, 1_000)),
+        };
+        let before_ms = batch.records.last().map_or(state.row.time_ms, |last| last.event.head.time_ms);
+        let time_ms = self.now.wall_ms.max(before_ms);
+        let ask = Ask {
+            actor: actor.user,
+            body,
+            target: target.0.as_ref().and_then(|found| found.as_deref()),
+            accounts,
+            time_ms,
+            entering: batch.entered.len(),
+        };
+        match decide(state, &ask) {
+            Verdict::Append => {
+                self.append(message, &actor, state, time_ms, batch);
+                Step::Next
+            }
+            Verdict::Already { seq } => self.finish(message, &actor, done(seq, state.row.time_ms, state.row.room)),
+            Verdict::Refuse(reply) => self.answer(message, &actor, state, reply),
+        }
+    }
+
+    fn append(&mut self, message: Entity, actor: &Actor, state: &RoomState, time_ms: u64, batch: &mut Batch) {
+        let Ok((.., mut draft, mut message_state, _)) = self.messages.get_mut(message) else { return };
+        // The body comes back from the append if it must be tried again.
+        let Some(body) = draft.0.take() else { return };
+        *message_state = MessageState::Appending;
+        let last = batch.records.last().map(|last| &last.event.head);
+        let (seq, message_no) = last.map_or((state.row.head, state.row.message_no), |last| (last.seq, last.message_no));
+        batch.closed = takes_rights(&body);
+        batch.entered.extend(gives_rights_to(&body));
+        let head = EventHead {
+            seq: seq + 1,
+            time_ms,
+            actor: actor.user,
+            key: actor.key,
+            node: self.node.node,
+            message_no: message_no + u64::from(body.is_message()),
+        };
+        let record = hot_log::record(Event { head, body });
+        batch.bytes += record.bytes.len();
+        batch.records.push(record);
+        batch.messages.push(message);
+    }
+
+    /// A refusal; but a known key has its first answer for ever, so a command that may have been sent before is looked up first.
+    fn answer(&mut self, message: Entity, actor: &Actor, state: &RoomState, reply: Reply) -> Step {
+        if !actor.retry {
+            return self.finish(message, actor, reply);
+        }
+        if let Ok((.., mut message_state, _)) = self.messages.get_mut(message) {
+            *message_state = MessageState::NeedsKey(reply);
+        }
+        let read = Read::Key { room: state.row.room, actor: actor.user, key: actor.key };
+        ask_store(&mut self.open, &mut self.reads, ReadFor::Key(message), read);
+        // It may not be overtaken by what the same user sent after it; nor may it hold up the room for long: one read.
+        Step::Wait
+    }
+
+    fn finish(&mut self, message: Entity, actor: &Actor, reply: Reply) -> Step {
+        self.outbox.reply(actor.origin, reply);
+        self.commands.entity(message).try_despawn();
+        Step::Next
+    }
+
+    /// What is known of the accounts of the actor and of those whom a command is about.
+    fn accounts(&self, actor: &Actor, body: &EventBody) -> Known {
+        let status = |user: &UserId| {
+            let user = self.user_index.by_id.get(user).and_then(|entity| self.users.get(*entity).ok())?;
+            Some(user.account.map(|row| row.map(|row| row.status)))
+        };
+        if matches!(actor.origin, Origin::World { .. }) {
+            return Known::Yes(Accounts::Active);
+        }
+        match status(&actor.user) {
+            None => return Known::Unavailable,
+            Some(None) => return Known::NotYet,
+            Some(Some(Some(account::ACTIVE))) => {}
+            Some(Some(_)) => return Known::ActorInactive,
+        }
+        let mut worst = Accounts::Active;
+        for user in about(body) {
+            match status(user) {
+                None => return Known::Unavailable,
+                Some(None) => return Known::NotYet,
+                Some(Some(Some(account::ACTIVE))) => {}
+                Some(Some(Some(_))) => {
+                    if worst == Accounts::Active {
+                        worst = Accounts::Inactive;
+                    }
+                }
+                Some(Some(None)) => worst = Accounts::Missing,
+            }
+        }
+        Known::Yes(worst)
+    }
+}
+
+enum Known {
+    Yes(Accounts),
+    NotYet,
+    ActorInactive,
+    Unavailable,
+}
