@@ -55,6 +55,8 @@ impl Job {
 #[derive(Debug)]
 pub struct PasswordPool {
     jobs: SyncSender<Job>,
+    /// Kept so that jobs may wait even while there is no thread.
+    _queue: Arc<Mutex<Receiver<Job>>>,
     /// The hash of a password that nobody has: what logins of unknown accounts are checked against.
     nobody: String,
 }
@@ -100,7 +102,7 @@ impl PasswordPool {
                 .spawn(move || work(&argon, &queue))
                 .map_err(|error| PasswordError::Failed(error.to_string()))?;
         }
-        Ok(Self { jobs, nobody })
+        Ok(Self { jobs, _queue: queue, nobody })
     }
 
     /// The hash of a new password, as a PHC string.
