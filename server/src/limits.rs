@@ -107,3 +107,54 @@ const _: () = assert!(HISTORY_PAGE_BYTES_MAX < client_protocol::limits::FRAME_BY
 const _: () = assert!(ROOMS_PAGE_BYTES_MAX < client_protocol::limits::FRAME_BYTES_MAX);
 const _: () = assert!(STORE_COMMIT_BYTES_MAX >= components::limits::APPEND_BYTES_MAX);
 const _: () = assert!(STORE_COMMIT_EVENTS_MAX >= components::limits::APPEND_EVENTS_MAX);
+/// A REST connection without a request is closed after this time.
+pub const REST_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests that one HTTP/2 connection may have open.
+pub const REST_STREAMS_MAX: u32 = 64;
+/// Bytes of a REST request's headers.
+pub const REST_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Characters of an `Idempotency-Key` header.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Entries of a page that a client asked for without saying how many.
+pub const PAGE_DEFAULT: u32 = 50;
+/// Bytes that the entries of a page may have, so that the page fits one frame.
+pub const PAGE_BYTES_MAX: usize = client_protocol::limits::FRAME_BYTES_MAX - 1_024;
+/// Threads that hash passwords. Each needs 19 MiB while it works.
+pub const PASSWORD_THREADS: usize = 1;
+/// Bytes of a password, at least.
+pub const PASSWORD_BYTES_MIN: usize = 8;
+/// Bytes of a password, at most.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Characters of a username, at least.
+pub const USERNAME_CHARS_MIN: usize = 3;
+/// Characters of a username, at most.
+pub const USERNAME_CHARS_MAX: usize = 32;
+/// Bytes of an e-mail address (RFC 5321: a path of 256 with its brackets).
+pub const EMAIL_BYTES_MAX: usize = 254;
+/// Characters of a shown name.
+pub const DISPLAY_NAME_CHARS_MAX: usize = 64;
+/// Characters of a user's line about themselves.
+pub const BIO_CHARS_MAX: usize = 512;
+/// Bytes of the address of a user's picture.
+pub const AVATAR_URL_BYTES_MAX: usize = 1_024;
+/// Characters of what a client calls itself.
+pub const LOGIN_LABEL_CHARS_MAX: usize = 64;
+/// Logins of one user; one more ends the one that was not used for longest.
+pub const LOGINS_PER_USER_MAX: usize = 64;
+/// Bytes of a key for HS256, at least (RFC 7518 section 3.2).
+pub const JWT_SECRET_BYTES_MIN: usize = 32;
+/// Clocks of servers that share a signing key may differ by this much, in seconds.
+pub const TOKEN_LEEWAY_S: u64 = 5;
+/// Logins that are remembered to be live.
+pub const LIVE_LOGINS_MAX: usize = 65_536;
+/// How long a login is taken for live without asking the store.
+pub const LIVE_LOGIN_TIME: Duration = Duration::from_secs(5);
+/// Addresses whose rate is remembered; beyond, new ones share one budget.
+pub const RATE_ADDRESSES_MAX: usize = 65_536;
+/// Pages of a user's rooms that are read to find one of them.
+pub const ROOM_ENTRY_PAGES_MAX: usize =
+    client_protocol::limits::USER_ROOMS_MAX.div_ceil(client_protocol::limits::ROOMS_PAGE_MAX) + 1;
+
+const _: () = assert!(client_protocol::limits::RECORD_BYTES_MAX < PAGE_BYTES_MAX);
+const _: () = assert!(PAGE_DEFAULT as usize <= client_protocol::limits::HISTORY_PAGE_MAX);
+const _: () = assert!(LIVE_LOGIN_TIME.as_secs() <= 5, "account facts are enforced within 5 s (promise P5)");
