@@ -33,7 +33,8 @@ impl From<Account> for UserRow {
 
 impl From<UserRow> for Account {
     fn from(row: UserRow) -> Self {
-        let UserRow { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms } = row;
+        let UserRow { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms } =
+            row;
         Self { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms }
     }
 }

@@ -1,11 +1,11 @@
 //! Appends: the one write. Takes requests into an overlay, event by event; what is committed is decided by the writer.
 
+use super::keys;
 use super::projection::Projection;
 use super::tables::{Overlay, Table};
-use super::keys;
 use crate::store::StoreError;
-use client_protocol::{Decode, Encode, RoomId};
 use client_protocol::room::kind;
+use client_protocol::{Decode, Encode, RoomId};
 use components::edge::{AppendReply, AppendRequest, AppendThen, Record};
 use components::rows::RoomRow;
 use systems::fold::{self, FoldError};

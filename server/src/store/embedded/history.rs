@@ -47,7 +47,9 @@ fn messages_up_to(view: &View<'_>, room: RoomId, seq: u64) -> Result<u64, StoreE
         return Ok(0);
     }
     let event = view.event(room, seq)?;
-    event.map(|event| event.head.message_no).ok_or_else(|| StoreError::Corrupt(format!("event {seq} of room {room} is missing")))
+    event
+        .map(|event| event.head.message_no)
+        .ok_or_else(|| StoreError::Corrupt(format!("event {seq} of room {room} is missing")))
 }
 
 fn message(view: &View<'_>, room: RoomId, viewer: UserId, number: u64, head: u64) -> Result<Message, StoreError> {

@@ -1,10 +1,10 @@
 //! The writer: one thread, through which every event goes. What waits when it comes round becomes one commit with one sync (group
 //! commit): the busier the store, the larger the commits.
 
+use super::Shared;
 use super::append::{stage, stage_level};
 use super::disk::{Durable, StopOnPanic};
 use super::tables::{Overlay, Table, last_id_of};
-use super::Shared;
 use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
 use crate::store::StoreError;
 use client_protocol::RoomId;
@@ -40,14 +40,7 @@ impl Writer {
     /// A writer for an open database.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, StoreError> {
         let dirty = dirty_rooms(&shared)?.into_iter().collect();
-        Ok(Self {
-            shared,
-            dirty,
-            waiting: VecDeque::new(),
-            levels: BTreeMap::new(),
-            looked: Instant::now(),
-            closing: false,
-        })
+        Ok(Self { shared, dirty, waiting: VecDeque::new(), levels: BTreeMap::new(), looked: Instant::now(), closing: false })
     }
 
     /// Works until it is told to close.
@@ -95,7 +88,8 @@ impl Writer {
         let (mut events, mut bytes) = (0, 0);
         while let Some(request) = self.waiting.front() {
             let request_bytes: usize = request.records.iter().map(|record| record.bytes.len()).sum();
-            let full = events + request.records.len() > STORE_COMMIT_EVENTS_MAX || bytes + request_bytes > STORE_COMMIT_BYTES_MAX;
+            let full =
+                events + request.records.len() > STORE_COMMIT_EVENTS_MAX || bytes + request_bytes > STORE_COMMIT_BYTES_MAX;
             if full && !replies.is_empty() {
                 break;
             }
