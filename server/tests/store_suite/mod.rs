@@ -46,11 +46,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An open store and the replies that it gave.
 pub struct Rig {
-    backend: Backend,
     pub store: Arc<dyn Store>,
     replies: UnboundedReceiver<StoreReply>,
     early: HashMap<u64, StoreReply>,
     last_token: u64,
+    // Last: a store is closed before its place goes.
+    backend: Backend,
 }
 
 fn connect(store: &Arc<dyn Store>) -> UnboundedReceiver<StoreReply> {
