@@ -241,6 +241,8 @@ requests! {
 pub mod kinds {
     /// [`crate::session::Hello`].
     pub const HELLO: u16 = 0x0100;
+    /// [`crate::session::Reauth`], for edges, which check tokens before the world sees the rest.
+    pub const REAUTH: u16 = 0x0101;
     /// [`crate::presence::Typing`].
     pub const TYPING: u16 = 0x0150;
     /// [`crate::session::Welcome`].

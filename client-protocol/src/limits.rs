@@ -48,7 +48,7 @@ pub const EDITS_MAX: usize = 100;
 pub const HISTORY_PAGE_MAX: usize = 100;
 /// Encoded entries of one page of history, rooms or members, in bytes: what does not fit goes to the next page, so that a page fits into
 /// a frame even where entries are long.
-pub const PAGE_BYTES_MAX: usize = 48 * 1024;
+pub const PAGE_BYTES_MAX: usize = 60 * 1024;
 /// Entries of one `Rooms` frame or page.
 pub const ROOMS_PAGE_MAX: usize = 100;
 /// Entries of one page of members.
