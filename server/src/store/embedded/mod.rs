@@ -9,6 +9,7 @@
 //! | [`tables`], [`keys`] | tables, their keys; a view of one instant; writes on top of the database |
 //! | [`append`], [`projection`] | what an append writes |
 //! | [`writer`], [`disk`] | group commit; when the disk fails |
+//! | [`torn`] | what a power cut may leave |
 //! | [`read`] | the world's reads |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
@@ -25,6 +26,7 @@ mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod torn;
 mod writer;
 
 use super::{
