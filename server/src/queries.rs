@@ -9,10 +9,9 @@
 //! Of rooms that are not public outsiders learn nothing: `not_found`. A user's own log is no room here. Stores decide nothing of this:
 //! they are asked only for what was found to be allowed.
 
-use crate::limits::{PAGE_BYTES_MAX, ROOM_ENTRY_PAGES_MAX};
 use crate::store::{HistoryQuery, Store, StoreError};
 use client_protocol::chat::HistoryPage;
-use client_protocol::limits::{HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX, ROOMS_PAGE_MAX};
+use client_protocol::limits::{HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX, PAGE_BYTES_MAX, ROOMS_PAGE_MAX};
 use client_protocol::room::{MemberEntry, Members, RoomEntry, Rooms, kind};
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
@@ -137,7 +136,7 @@ fn page_limit(asked: u32, max: usize) -> Result<u32, QueryError> {
     }
 }
 
-/// Cuts a page at its far end until its entries fit; says whether any went. One entry always fits (see [`crate::limits`]).
+/// Cuts a page at its far end until its entries fit; says whether any went. One entry always fits (see [`client_protocol::limits`]).
 fn fit<T: Encode>(entries: &mut Vec<T>, far_end: FarEnd) -> bool {
     let sizes: Vec<usize> = entries.iter().map(|entry| codec::encode(entry).len()).collect();
     let mut bytes = 0;
@@ -235,6 +234,9 @@ impl Queries {
         let query = HistoryQuery { room, viewer: user, before, after, limit, last_seq };
         let mut page = self.store.history(query).await?;
         page.head = page.head.min(last_seq);
+        for message in &mut page.messages {
+            message.as_of = message.as_of.min(last_seq);
+        }
         let far_end = if before == 0 && after > 0 { FarEnd::Last } else { FarEnd::First };
         page.more |= fit(&mut page.messages, far_end);
         Ok(page)
@@ -297,7 +299,7 @@ impl Queries {
         if !member.as_ref().is_some_and(MemberRow::is_member) {
             return Err(Self::refusal(&row, member.as_ref()));
         }
-        let stored = self.room_entry(user, room).await?.ok_or(QueryError::NotFound)?;
+        let stored = self.store.room_entry(user, room).await?.ok_or(QueryError::NotFound)?;
         let (head, message_no) = (stored.head, stored.message_no);
         let read_seq = stored.read_seq.max(at_least.min(head));
         let unread = if read_seq == stored.read_seq {
@@ -309,21 +311,6 @@ impl Queries {
             page.messages.first().map_or(0, |message| (message_no + 1).saturating_sub(message.message_no))
         };
         Ok(ReadState { read_seq, unread, head, message_no })
-    }
-
-    async fn room_entry(&self, user: UserId, room: RoomId) -> Result<Option<RoomEntry>, QueryError> {
-        let mut offset = 0;
-        for _page in 0..ROOM_ENTRY_PAGES_MAX {
-            let (rooms, next) = self.store.rooms_of(user, offset, ROOMS_PAGE_MAX as u32).await?;
-            if let Some(entry) = rooms.into_iter().find(|entry| entry.room == room) {
-                return Ok(Some(entry));
-            }
-            if next == 0 {
-                break;
-            }
-            offset = next;
-        }
-        Ok(None)
     }
 
     /// Answers a query of a QUIC stream: the one frame to send.

@@ -323,6 +323,11 @@ impl Store for EmbeddedStore {
         self.reading(move |view| query::rooms_of(view, epoch, user, offset, limit))
     }
 
+    fn room_entry(&self, user: UserId, room: RoomId) -> Answer<'_, Option<RoomEntry>> {
+        let epoch = self.shared.meta.epoch;
+        self.reading(move |view| query::room_entry(view, epoch, user, room))
+    }
+
     fn public_rooms(&self, name: String, after: RoomId, limit: u32) -> Answer<'_, (Vec<RoomRow>, bool)> {
         self.reading(move |view| query::public_rooms(view, &name, after, limit))
     }
