@@ -121,18 +121,18 @@ impl Scenario {
 
     /// A new connection of a user, from a device of its own.
     pub fn connect(&mut self, user: UserId) -> ClientId {
-        let device = self.clients.len() as u8;
+        let device = self.clients.len() as u32;
         self.connect_device(user, device)
     }
 
     /// A new connection of a user from this device; its token lasts for ten minutes.
-    pub fn connect_device(&mut self, user: UserId, device: u8) -> ClientId {
+    pub fn connect_device(&mut self, user: UserId, device: u32) -> ClientId {
         let expires_ms = self.now.wall_ms + 600_000;
         self.connect_with(user, device, expires_ms)
     }
 
     /// A new connection with everything said.
-    pub fn connect_with(&mut self, user: UserId, device: u8, expires_ms: u64) -> ClientId {
+    pub fn connect_with(&mut self, user: UserId, device: u32, expires_ms: u64) -> ClientId {
         let id = ClientId(self.clients.len());
         let session = SessionHandle { edge: 0, slot: id.0 as u32, generation: 1 };
         self.clients.push(Client::new(session, user));
@@ -141,12 +141,18 @@ impl Scenario {
         self.control(Control::Opened {
             session,
             account: AccountRow { user, status },
-            login: SessionId::from_bytes([device; 16]),
-            device: DeviceId::from_bytes([device; 16]),
+            login: Self::login(device),
+            device: DeviceId::from_bytes(u128::from(device).to_be_bytes()),
             expires_ms,
             minor: 0,
         });
         id
+    }
+
+    /// The login that a device has.
+    #[must_use]
+    pub const fn login(device: u32) -> SessionId {
+        SessionId::from_bytes((device as u128).to_be_bytes())
     }
 
     /// The client breaks off.
@@ -198,6 +204,20 @@ impl Scenario {
     pub fn send_raw(&mut self, client: ClientId, kind: u16, rest: Bytes) {
         let session = self.clients[client.0].handle;
         self.inputs.commands.push_back(Input::Frame { session, kind, rest });
+    }
+
+    /// The next request of a client, whose frame the test makes itself.
+    pub fn expect_answer(&mut self, client: ClientId) -> Request {
+        let now_us = self.now.mono_us;
+        let at = &mut self.clients[client.0];
+        at.last_request += 1;
+        at.open.insert(at.last_request, (commands::set_presence(0), now_us));
+        Request { client, id: at.last_request }
+    }
+
+    /// Takes commands back that no tick has seen, as an edge does that deals with them itself.
+    pub fn drop_commands(&mut self) {
+        self.inputs.commands.clear();
     }
 
     /// Sends a datagram.
