@@ -226,7 +226,7 @@ impl ModelStore {
             return RoomSnapshot { row: None, members: Vec::new(), tail: Vec::new() };
         };
         let row = &log.row;
-        let wanted = (row.head - row.notified_seq).max(HYDRATE_TAIL_EVENTS).min(REPLAY_EVENTS_MAX).min(row.head);
+        let wanted = (row.head - row.notified_seq).clamp(HYDRATE_TAIL_EVENTS, REPLAY_EVENTS_MAX).min(row.head);
         RoomSnapshot {
             row: Some(row.clone()),
             members: log.members.values().cloned().collect(),
