@@ -1,7 +1,7 @@
 //! The session's side of the subscriptions: one entry a room, with its cursor. Plain data and rules: no sockets, time comes in as an
 //! argument. Here it is checked that no event comes twice and none is missed.
 
-use crate::error::{ClientError, is_transient};
+use crate::error::{ClientError, is_transient, leaves_open};
 use crate::limits::{RESEND_MAX, ROOM_ITEMS_MAX, SERVER_WAIT_MAX, STALL};
 use crate::requests::{Purpose, Requests};
 use crate::subscription::{After, Cursor, ReaderSignal, RoomEvents, RoomItem};
@@ -249,7 +249,7 @@ impl Cursors {
         let Some(entry) = self.entries.get_mut(&room).filter(|entry| entry.phase == Phase::Opening) else { return };
         match reply.code() {
             Code::Ok => entry.opened(room, reply.seq),
-            code if is_transient(code) || matches!(code, Code::OutcomeUnknown | Code::TokenExpired) => {
+            code if is_transient(code) || leaves_open(code) || code == Code::TokenExpired => {
                 let wait = reply.tail.retry_after_ms.map_or(RESEND_MAX, Duration::from_millis).min(SERVER_WAIT_MAX);
                 entry.phase = Phase::Idle(Some(now + wait));
             }
@@ -318,10 +318,15 @@ impl Cursors {
         }
     }
 
-    /// The server ended a subscription.
+    /// The server ended a subscription. If that is for want of means it is asked again from the same place after a while.
     pub(crate) fn on_ended(&mut self, ended: &SubscriptionEnded, now: Instant) {
         if let Some(entry) = self.entries.get_mut(&ended.room) {
             let code = Code::from_number(ended.code);
+            if is_transient(code) || leaves_open(code) {
+                entry.rewind();
+                entry.phase = Phase::Idle(Some(now + RESEND_MAX));
+                return;
+            }
             entry.end(RoomItem::Ended { last_seq: ended.last_seq, code }, now);
         }
     }

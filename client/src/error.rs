@@ -119,7 +119,7 @@ impl ClientError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => is_transient(*code) || *code == Code::OutcomeUnknown,
+            Self::Refused { code, .. } => is_transient(*code) || leaves_open(*code),
             Self::Closed { code, .. } => code.is_none_or(CloseCode::may_reconnect),
             Self::Unknown { .. } | Self::Timeout | Self::Connect(_) | Self::Token(TokenError::Temporary(_)) => true,
             Self::Token(TokenError::Denied(_))
@@ -148,9 +148,15 @@ impl ClientError {
     }
 }
 
-/// Codes by which a server says nothing about an earlier try of the same command: it did no work.
+/// Codes of a server that has no means now: nothing was written, and nothing is said about an earlier try of the same command. Unknown
+/// codes go by their hundred.
 pub(crate) const fn is_transient(code: Code) -> bool {
-    matches!(code, Code::Overloaded | Code::RateLimited | Code::Unavailable | Code::Internal)
+    matches!(code, Code::Unavailable | Code::Other(400..500)) || matches!(code, Code::Overloaded | Code::RateLimited)
+}
+
+/// Codes that leave open whether the command was done: only the same key, sent again, tells.
+pub(crate) const fn leaves_open(code: Code) -> bool {
+    matches!(code, Code::OutcomeUnknown | Code::Internal | Code::Other(500..600))
 }
 
 impl From<FrameError> for ClientError {

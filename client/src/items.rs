@@ -29,12 +29,12 @@ pub enum SessionItem {
         /// In this time.
         reconnect_in: Duration,
     },
-    /// A page of the user's rooms, newest first. Sent after each connect.
+    /// The user's rooms that changed last, newest first: at most [`client_protocol::limits::ROOMS_PAGE_MAX`]. Sent after each connect.
     Rooms {
         /// The rooms.
         rooms: Arc<[RoomEntry]>,
-        /// Whether this is the last page.
-        last: bool,
+        /// Where the rest starts, for [`crate::Client::rooms_page`]; 0 if there is none.
+        next: u32,
     },
     /// Something happened in a room that is not subscribed to.
     Bump(Bump),
@@ -58,7 +58,7 @@ impl SessionItems {
         Self { items }
     }
 
-    pub(crate) fn from_now(&self) -> Self {
+    pub(crate) fn starting_now(&self) -> Self {
         Self { items: self.items.resubscribe() }
     }
 

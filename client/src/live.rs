@@ -167,7 +167,7 @@ impl Live {
             ServerFrame::TypingNotice(notice) => session.cursors.on_typing(&notice),
             ServerFrame::Goaway(goaway) => self.on_goaway(session, &goaway, now),
             ServerFrame::Rooms(rooms) => {
-                let _ = session.items.send(SessionItem::Rooms { rooms: rooms.rooms.into(), last: rooms.next == 0 });
+                let _ = session.items.send(SessionItem::Rooms { rooms: rooms.rooms.into(), next: rooms.next });
             }
             ServerFrame::Bump(bump) => drop(session.items.send(SessionItem::Bump(bump))),
             ServerFrame::Presence(presence) => drop(session.items.send(SessionItem::Presence(presence.users.into()))),

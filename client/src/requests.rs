@@ -4,7 +4,7 @@
 //! of it may have been done without its answer reaching us; then only an answer that speaks of the key ends it.
 
 use crate::backoff::exponential;
-use crate::error::{ClientError, is_transient};
+use crate::error::{ClientError, is_transient, leaves_open};
 use crate::limits::{REQUEST_DEADLINE, RESEND_MAX, RESEND_MIN, SERVER_WAIT_MAX, TOKEN_TIMEOUT};
 use bytes::Bytes;
 use client_protocol::limits::FRAME_BYTES_MAX;
@@ -240,8 +240,8 @@ impl Request {
             self.not_before = Some(now + TOKEN_TIMEOUT);
             return Some(Answered::NeedsToken);
         }
-        // Some servers cannot say yet; and a refusal for lack of means says nothing about a try before it.
-        if code != Code::OutcomeUnknown && !(self.uncertain && is_transient(code)) {
+        // A refusal for lack of means says nothing about a try before it.
+        if !(leaves_open(code) || self.uncertain && is_transient(code)) {
             return None;
         }
         self.uncertain = true;

@@ -41,11 +41,12 @@ pub enum RoomItem {
         /// See [`client_protocol::room::reset_reason`].
         reason: u8,
     },
-    /// Nothing follows: the user left or was removed, or the server ended the subscription. The stream ends after it.
+    /// Nothing follows: the user left or was removed. The stream ends after it. (A room that the server cannot serve for a while does
+    /// not end; the client asks again by itself.)
     Ended {
         /// The last event of the room that the user may see; 0 if that is not known.
         last_seq: u64,
-        /// Why: `not_found` after leaving or being removed, `banned` after a ban, `unavailable` if the room fails.
+        /// Why: `not_found` after leaving or being removed, `banned` after a ban, or what the server refused to resume with.
         code: Code,
     },
     /// Someone is typing. Lossy, and not part of the log: forget it after [`client_protocol::limits::TYPING_EXPIRES_MS`].

@@ -6,6 +6,7 @@ use super::log::{Log, deleted, edited, member, mentioning, pinned, posted, react
 use client_protocol::EventBody;
 use client_protocol::chat::{Body, HistoryPage, Message, ReactionCount};
 use client_protocol::limits::{BODY_BYTES_MAX, FRAME_BYTES_MAX};
+use client_protocol::tail::EmptyTail;
 use server::store::HistoryQuery;
 
 const ALL: HistoryQuery = HistoryQuery {
@@ -114,7 +115,12 @@ pub async fn now_is_shown(mut rig: Rig) {
     assert_eq!((message.body, message.edited_ms), (Body::text("second"), event.head.time_ms));
     assert_eq!((message.time_ms, message.key, message.mentions), (first.head.time_ms, first.head.key, vec![user(2)]));
     assert!(message.pinned && !message.deleted);
-    let count = |reaction: &str, count, mine| ReactionCount { reaction: reaction.to_owned(), count, mine };
+    let count = |reaction: &str, count, mine| ReactionCount {
+        reaction: reaction.to_owned(),
+        count,
+        mine,
+        tail: EmptyTail::default(),
+    };
     assert_eq!(message.reactions, vec![count("tea", 1, false), count("+1", 2, true)]);
     assert_eq!(message.as_of, 7);
 }
