@@ -38,7 +38,7 @@ pub enum MessageState {
     Ready,
     /// The event that it refers to.
     NeedsTarget,
-    /// Whether its key is known, before it is refused with this reply.
+    /// Whether its key is known, before it is answered with this reply: a refusal, or that it is so already.
     NeedsKey(client_protocol::session::Reply),
     /// The store.
     Appending,
