@@ -3,7 +3,7 @@
 use crate::edge::{Origin, Target};
 use bevy_ecs::prelude::*;
 use client_protocol::{EventBody, Key, RoomId, UserId};
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
 /// The room that a message goes to.
 #[derive(Component, Debug, Clone, Copy)]
@@ -50,4 +50,4 @@ pub struct TargetFound(pub Option<Option<Box<Target>>>);
 
 /// Messages by deadline: every request ends. (monotonic microseconds, message)
 #[derive(Resource, Debug, Default)]
-pub struct Deadlines(pub VecDeque<(u64, Entity)>);
+pub struct Deadlines(pub BTreeSet<(u64, Entity)>);

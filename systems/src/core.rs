@@ -144,7 +144,7 @@ impl Core {
             rooms.flushes.first().map(|due| due.0),
             rooms.idle_checks.first().map(|due| due.0),
             world.resource::<UserIndex>().idle_checks.first().map(|due| due.0),
-            world.resource::<Deadlines>().0.front().map(|due| due.0),
+            world.resource::<Deadlines>().0.first().map(|due| due.0),
             notify.bumps.first().map(|due| due.0),
             notify.marks.first().map(|due| due.0),
             notify.levels.first().map(|due| due.0),

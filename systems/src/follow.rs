@@ -89,7 +89,7 @@ pub(crate) fn follow_rooms(
             for (user, key, body) in follow_ups(room.id, state, reading, record) {
                 let seq = record.event.head.seq;
                 *unbumped.open.entry(seq).or_default() += 1;
-                submit.write(own_log(Origin::World { follows: Some((room.id, seq)) }, user, key, body));
+                submit.write(own_log(Origin::World { follows: Some((room.id, seq)) }, user, key, body, None));
             }
             if let EventBody::MessagePosted(posted) = &record.event.body {
                 unbumped.mentioned.extend(posted.mentions.iter().copied());

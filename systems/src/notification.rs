@@ -127,7 +127,7 @@ fn decide_marks(world: &mut World) {
         let Some(mark) = world.get::<PendingMark>(entity) else { continue };
         let room = world.resource::<RoomIndex>().by_id.get(&mark.room).copied();
         let room = room.and_then(|room| Some((world.get::<Room>(room)?, world.get::<RoomState>(room))));
-        let (origin, user, id) = (mark.origin, mark.user, mark.room);
+        let (origin, user, id, deadline_us) = (mark.origin, mark.user, mark.room, mark.deadline_us);
         match mark_step(mark, now_us, room) {
             MarkStep::Wait => continue,
             MarkStep::Ask(seq) => {
@@ -135,7 +135,7 @@ fn decide_marks(world: &mut World) {
                 continue;
             }
             MarkStep::Refuse(reply) => world.resource_mut::<Outbox>().reply(origin, reply),
-            MarkStep::Set { seq, message_no } => set_mark(world, origin, user, id, (seq, message_no)),
+            MarkStep::Set { seq, message_no } => set_mark(world, origin, user, id, (seq, message_no), deadline_us),
         }
         world.despawn(entity);
     }
@@ -152,7 +152,7 @@ fn ask_for_mark(world: &mut World, entity: Entity, seq: u64) {
 
 /// The first mark is stored at once and answered when it is durable; those that follow within the interval are merged, answered at once
 /// and stored when it is over: a mark is worth less than the writes that each of them would cost.
-fn set_mark(world: &mut World, origin: Origin, user: UserId, room: RoomId, mark: (u64, u64)) {
+fn set_mark(world: &mut World, origin: Origin, user: UserId, room: RoomId, mark: (u64, u64), deadline_us: u64) {
     let now_us = world.resource::<Now>().mono_us;
     let entity = ensure_user(world, user);
     let Some(mut marks) = world.get_mut::<ReadMarks>(entity) else { return };
@@ -166,23 +166,30 @@ fn set_mark(world: &mut World, origin: Origin, user: UserId, room: RoomId, mark:
         }
         _ => {
             marks.stored_us = Some(now_us);
-            let submitted = mark_submission(world, origin, user, room, mark);
+            let submitted = mark_submission(world, origin, user, room, mark, Some(deadline_us));
             world.resource_mut::<Messages<Submitted>>().write(submitted);
         }
     }
 }
 
-fn mark_submission(world: &World, origin: Origin, user: UserId, room: RoomId, (seq, message_no): (u64, u64)) -> Submitted {
+fn mark_submission(
+    world: &World,
+    origin: Origin,
+    user: UserId,
+    room: RoomId,
+    (seq, message_no): (u64, u64),
+    deadline_us: Option<u64>,
+) -> Submitted {
     let epoch = world.resource::<Node>().epoch;
     let body = EventBody::ReadMarked(ReadMarked { room, epoch, seq, message_no, tail: EmptyTail::default() });
-    own_log(origin, user, Key::derived(b'm', room, seq), body)
+    own_log(origin, user, Key::derived(b'm', room, seq), body, deadline_us)
 }
 
 /// A command to the own log of a user.
-pub(crate) fn own_log(origin: Origin, user: UserId, key: Key, body: EventBody) -> Submitted {
+pub(crate) fn own_log(origin: Origin, user: UserId, key: Key, body: EventBody, deadline_us: Option<u64>) -> Submitted {
     Submitted {
         from: From { origin, user, session: None },
-        submission: Submission { room: RoomId::self_log(user), key, retry: false, body },
+        submission: Submission { room: RoomId::self_log(user), key, retry: false, body, deadline_us },
     }
 }
 
@@ -198,7 +205,7 @@ fn store_marks(world: &mut World) {
         let Some(mut marks) = world.get_mut::<ReadMarks>(entity) else { continue };
         marks.stored_us = Some(now_us);
         for (room, mark) in std::mem::take(&mut marks.pending) {
-            let submitted = mark_submission(world, Origin::World { follows: None }, user, room, mark);
+            let submitted = mark_submission(world, Origin::World { follows: None }, user, room, mark, None);
             world.resource_mut::<Messages<Submitted>>().write(submitted);
         }
     }

@@ -87,7 +87,9 @@ fn check_settings(settings: &SettingsTail) -> Result<(), Reply> {
 ///
 /// The command, where it is no room command.
 pub fn draft(actor: UserId, command: Command) -> Result<Result<Submission, Reply>, Command> {
-    let submission = |head: CommandHead, body| Ok(Submission { room: head.room, key: head.key, retry: head.retry, body });
+    let submission = |head: CommandHead, body| {
+        Ok(Submission { room: head.room, key: head.key, retry: head.retry, body, deadline_us: None })
+    };
     let changed = |user| MemberChanged { user, tail: EmptyTail::default() };
     Ok(match command {
         Command::CreateRoom(create) => draft_room(actor, create),
@@ -128,7 +130,7 @@ fn draft_room(actor: UserId, create: CreateRoom) -> Result<Submission, Reply> {
     };
     let settings = if create.kind == kind::DIRECT { SettingsTail::default() } else { create.settings };
     let body = EventBody::RoomCreated(RoomCreated { kind: create.kind, members, settings });
-    Ok(Submission { room, key: create.key, retry: true, body })
+    Ok(Submission { room, key: create.key, retry: true, body, deadline_us: None })
 }
 
 /// The entity of a room, spawned if need be; the store is then asked for it.
