@@ -152,7 +152,7 @@ enum Served {
 
 fn flush_rooms(
     mut flushing: Flushing,
-    mut rooms: Query<(&Room, &RoomState, &mut HotLog, &mut Subscribers)>,
+    mut rooms: Query<(&Room, Option<&RoomState>, &mut HotLog, &mut Subscribers)>,
     mut index: ResMut<RoomIndex>,
 ) {
     let now_us = flushing.now.mono_us;
@@ -170,7 +170,8 @@ fn flush_rooms(
     // Small rooms first: nobody waits behind a large one.
     due.sort_unstable();
     for (_, entity) in due {
-        let Ok((room, state, mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
+        // A room that is still being loaded is flushed when its first reader is let in.
+        let Ok((room, Some(state), mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
         if flushing.slot.events_sent >= SLOT_SENDS_MAX {
             queue_flush(&mut index, entity, &mut subscribers, now_us);
             continue;
