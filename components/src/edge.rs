@@ -38,8 +38,8 @@ pub enum Origin {
     },
     /// The world itself.
     World {
-        /// The room whose followers do this, if it follows from one.
-        follows: Option<RoomId>,
+        /// The event whose followers do this, if it follows from one: its room and seq.
+        follows: Option<(RoomId, u64)>,
     },
 }
 

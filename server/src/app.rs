@@ -22,7 +22,7 @@ use crate::queries::Queries;
 use crate::quic::{self, Edge, EdgeDeps, EndpointError};
 use crate::rest::{self, RestDeps};
 use crate::runner::{Runner, sweep_dirty_rooms};
-use crate::store::embedded::{EmbeddedStore, Options};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{self, TelemetryError};
 use crate::world::WorldHandle;
@@ -140,7 +140,7 @@ impl App {
         let metrics = telemetry::init_metrics()?;
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(
             &config.data.join("store"),
-            Options { sync: !config.unsafe_no_sync, ..Options::default() },
+            &EmbeddedOptions { sync: !config.unsafe_no_sync, ..EmbeddedOptions::default() },
         )?);
         let world = WorldHandle::default();
         let replies = world.clone();
@@ -168,7 +168,7 @@ impl App {
         let (stop, stopped) = watch::channel(Stop::No);
         let deps = EdgeDeps {
             accounts: Arc::clone(&accounts),
-            queries: Arc::clone(&queries),
+            queries,
             world: world.clone(),
             background: background.handle().clone(),
         };
@@ -189,16 +189,16 @@ impl App {
         let draining = Arc::new(AtomicBool::new(false));
         let rest_deps = RestDeps {
             accounts,
-            queries,
+            queries: Queries::new(Arc::clone(&store)),
             store: Arc::clone(&store),
             world: world.clone(),
-            metrics,
+            metrics: Some(metrics),
             draining: Arc::clone(&draining),
             forwarded_for: config.forwarded_for,
         };
         let mut rest_stopped = stopped;
         let rest_stop = async move {
-            let _gone = rest_stopped.wait_for(|stop| *stop >= Stop::Edges).await;
+            wait_for(&mut rest_stopped, Stop::Edges).await;
         };
         background.spawn(rest::serve(listener, rest_deps, rest_stop));
         background.spawn(sweep_dirty_rooms(Arc::clone(&store), world.clone()));
@@ -274,10 +274,10 @@ impl EdgeThread {
         let runner = Runner { core, world: self.deps.world, store: self.store, bus: self.bus, edge };
         let (world_stop, world_stopped) = watch::channel(false);
         let world = tokio::task::spawn_local(runner.run(world_stopped));
-        let _gone = self.stopped.wait_for(|stop| *stop >= Stop::Edges).await;
+        wait_for(&mut self.stopped, Stop::Edges).await;
         endpoint.close(quic::endpoint::close_code(CloseCode::GoingAway), b"going away");
         let _late = tokio::time::timeout(crate::limits::CLOSE_TIMEOUT, endpoint.wait_idle()).await;
-        let _gone = self.stopped.wait_for(|stop| *stop >= Stop::World).await;
+        wait_for(&mut self.stopped, Stop::World).await;
         let _gone = world_stop.send(true);
         if let Err(error) = world.await {
             tracing::error!(%error, "the world ended badly");
@@ -352,6 +352,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Waits until the end has come so far, or whoever decides it is gone.
+async fn wait_for(stopped: &mut watch::Receiver<Stop>, until: Stop) {
+    let _gone = stopped.wait_for(|stop| *stop >= until).await;
 }
 
 async fn signal() {
