@@ -16,10 +16,10 @@ pub mod format {
     pub const OPAQUE: u8 = 255;
 }
 
-/// Body of a message: at most [`crate::limits::BODY_BYTES_MAX`] bytes.
+/// Body of a message: at most [`crate::limits::BODY_BYTES_MAX`] bytes. Closed: it grows by new formats, not by fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Body {
-    /// See [`format`].
+    /// See [`mod@format`].
     pub format: u8,
     /// The bytes. Empty where the message was deleted.
     pub bytes: Vec<u8>,
@@ -41,7 +41,7 @@ pub mod relation {
     pub const THREAD: u8 = 2;
 }
 
-/// Refers to an earlier message of the same room.
+/// Refers to an earlier message of the same room. Closed: it grows by new kinds; more about a message goes into its tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Relation {
     /// See [`relation`].
@@ -61,6 +61,8 @@ pub struct Attachment {
     pub mime: String,
     /// Bytes.
     pub size: u64,
+    /// What later versions add.
+    pub tail: EmptyTail,
 }
 
 tail! {
@@ -174,8 +176,9 @@ pub struct PinChanged {
     pub tail: EmptyTail,
 }
 
-/// Pushed: consecutive events of a room. `records` is a list of records ([`crate::event`]) that fills the rest of the frame; it has
-/// no length of its own and is not decoded with the frame. See [`crate::frame::events_frame`].
+/// Pushed: consecutive events of a room. On the wire a tail stands before the records (empty so far, not kept here). `records` is a
+/// list of records ([`crate::event`]) that fills the rest of the frame; it has no length of its own and is not decoded with the
+/// frame. See [`crate::frame::events_frame`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Events {
     /// The room.
@@ -212,6 +215,8 @@ pub struct ReactionCount {
     pub count: u32,
     /// The asking user is one of them.
     pub mine: bool,
+    /// What later versions add.
+    pub tail: EmptyTail,
 }
 
 /// A message as it is now.

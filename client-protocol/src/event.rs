@@ -14,7 +14,7 @@ use crate::room::{MemberChanged, RoleChanged, RoomCreated, SettingsChanged};
 /// Set in the kind of every event that changes who may do what.
 pub const MUST_UNDERSTAND: u16 = 0x8000;
 
-/// What every event carries.
+/// What every event carries. Closed: it is stored for ever; events grow in the tails of their bodies.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct EventHead {
     /// Position in the room's log: 1, 2, 3, … dense.
@@ -168,10 +168,12 @@ impl Event {
     pub fn decode_record(bytes: &[u8]) -> Result<(Self, usize), CodecError> {
         let (length, start) = codec::decode_prefix::<u32>(bytes)?;
         let length = length as usize;
-        let inner = match bytes.get(start..start + length) {
-            Some(inner) if length <= RECORD_BYTES_MAX => inner,
-            _ => return Err(CodecError::Malformed(format!("a record of {length} bytes"))),
-        };
+        if length > RECORD_BYTES_MAX {
+            return Err(CodecError::Malformed(format!("a record of {length} bytes")));
+        }
+        let inner = bytes
+            .get(start..start + length)
+            .ok_or_else(|| CodecError::Malformed(format!("a record of {length} bytes that is not whole")))?;
         let (kind, kind_bytes) = codec::decode_prefix::<u16>(inner)?;
         let (head, head_bytes) = codec::decode_prefix::<EventHead>(&inner[kind_bytes..])?;
         let body = EventBody::decode(kind, &inner[kind_bytes + head_bytes..])?;

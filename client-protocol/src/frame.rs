@@ -7,6 +7,7 @@
 use crate::codec::{self, CodecError, Decode};
 use crate::ids::RoomId;
 use crate::limits::FRAME_BYTES_MAX;
+use crate::tail::EmptyTail;
 use crate::{chat, notification, presence, room, session};
 use bytes::Bytes;
 
@@ -113,13 +114,13 @@ fn with_length(kind: u16, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
 pub fn events_frame(room: RoomId, first_seq: u64, count: u32, records: &[u8]) -> Bytes {
     with_length(kinds::EVENTS, |out| {
         out.reserve(records.len() + 32);
-        codec::encode_into(&(room, first_seq, count), out);
+        codec::encode_into(&(room, first_seq, count, EmptyTail {}), out);
         out.extend_from_slice(records);
     })
 }
 
 fn decode_events(rest: &Bytes) -> Result<chat::Events, CodecError> {
-    let ((room, first_seq, count), used) = codec::decode_prefix::<(RoomId, u64, u32)>(rest)?;
+    let ((room, first_seq, count, _tail), used) = codec::decode_prefix::<(RoomId, u64, u32, EmptyTail)>(rest)?;
     Ok(chat::Events { room, first_seq, count, records: rest.slice(used..) })
 }
 
@@ -240,6 +241,8 @@ requests! {
 pub mod kinds {
     /// [`crate::session::Hello`].
     pub const HELLO: u16 = 0x0100;
+    /// [`crate::session::Reauth`], for edges, which check tokens before the world sees the rest.
+    pub const REAUTH: u16 = 0x0101;
     /// [`crate::presence::Typing`].
     pub const TYPING: u16 = 0x0150;
     /// [`crate::session::Welcome`].

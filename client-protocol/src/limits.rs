@@ -12,7 +12,8 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024;
 pub const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// One record (event) of a room log, in bytes.
 pub const RECORD_BYTES_MAX: usize = 32 * 1024;
-/// What the decoder may allocate for one frame, in bytes, counted in memory sizes of the elements that a frame claims to have.
+/// What the lengths and counts in a body may claim before their elements are there, in bytes of memory. A tail inside has the same bound
+/// again; what was really there takes no more than a small multiple of the frame (`tests/bombs.rs` measures both).
 pub const DECODE_BYTES_MAX: usize = 256 * 1024;
 /// Members of a room.
 pub const ROOM_MEMBERS_MAX: usize = 10_000;
@@ -46,6 +47,9 @@ pub const REACTIONS_MAX: usize = 1_000;
 pub const EDITS_MAX: usize = 100;
 /// Messages on a page of history.
 pub const HISTORY_PAGE_MAX: usize = 100;
+/// Encoded entries of one page of history, rooms or members, in bytes: what does not fit goes to the next page, so that a page fits into
+/// a frame even where entries are long.
+pub const PAGE_BYTES_MAX: usize = 60 * 1024;
 /// Entries of one `Rooms` frame or page.
 pub const ROOMS_PAGE_MAX: usize = 100;
 /// Entries of one page of members.
@@ -71,3 +75,5 @@ const _: () = assert!(
     BODY_BYTES_MAX + MENTIONS_MAX * 16 + ATTACHMENTS_MAX * 3 * (ATTACHMENT_FIELD_BYTES_MAX + 3) + 256 < RECORD_BYTES_MAX
 );
 const _: () = assert!(FIRST_MEMBERS_MAX * 16 + ROOM_NAME_BYTES_MAX + ROOM_TOPIC_BYTES_MAX + 256 < RECORD_BYTES_MAX);
+// One entry always fits into a page: a message with all that it may carry.
+const _: () = assert!(RECORD_BYTES_MAX < PAGE_BYTES_MAX && PAGE_BYTES_MAX + 1_024 < FRAME_BYTES_MAX);

@@ -36,7 +36,7 @@ pub struct SetPresence {
 /// Pushed: what changed since the last one, at most one a second.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Presence {
-    /// Users and their [`state`].
+    /// Users and their [`state`]. Closed: more about a user would be a list of its own in the tail.
     pub users: Vec<(UserId, u8)>,
     /// What later versions add.
     pub tail: EmptyTail,

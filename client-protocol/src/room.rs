@@ -29,7 +29,7 @@ pub mod role {
     pub const OWNER: u8 = 4;
 }
 
-/// What each command to a room's log says first.
+/// What each command to a room's log says first. Closed: commands grow in their tails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct CommandHead {
     /// The room.

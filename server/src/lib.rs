@@ -1,5 +1,6 @@
 //! The Starling server: the edges around the world, and the binary.
 
+mod app;
 pub mod auth;
 pub mod bus;
 pub mod config;
@@ -12,3 +13,5 @@ pub mod runner;
 pub mod store;
 pub mod telemetry;
 pub mod world;
+
+pub use app::{App, AppError, Running};

@@ -30,3 +30,125 @@ pub const QUIC_STREAMS_MAX: u32 = 4;
 pub const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time that sessions get to go away before the process ends.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Committed events that a follower on the bus may be behind before it is told to read the logs.
+pub const BUS_EVENTS_MAX: usize = 4_096;
+/// Connections that have not said hello yet. From half of it on, addresses must be proved first.
+pub const QUIC_HANDSHAKES_MAX: usize = 1_024;
+/// Bytes of datagrams that a connection keeps in either direction.
+pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
+/// Bytes that the kernel is asked to keep for the UDP socket, in either direction.
+pub const UDP_BUFFER: usize = 4 * 1024 * 1024;
+/// Bytes that are taken off a stream at a time.
+pub const READ_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of frames that wait for a session that does not read, after which it is closed: more than two hand-overs and the replies of all
+/// requests that it may have open.
+pub const SESSION_BACKLOG_BYTES_MAX: usize = 512 * 1024;
+/// Datagrams a second that a session may send for long.
+pub const DATAGRAM_RATE: f64 = 20.0;
+/// Datagrams that a session may send at once.
+pub const DATAGRAM_BURST: f64 = 40.0;
+/// Time for a query, from its stream's start to its answer's end.
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time that a peer gets to take what was written before its connection is closed.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest time between two ticks with something to do.
+pub const TICK_MAX: Duration = Duration::from_millis(8);
+/// Dirty rooms that are brought in at a time after a start.
+pub const SWEEP_ROOMS: usize = 100;
+/// Time between two such lots.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+/// Time that requests in flight get to end when the server drains; a request ends within 2 s by itself.
+pub const DRAIN_APPENDS_TIMEOUT: Duration = Duration::from_secs(2);
+
+// The store.
+
+/// Events of one commit: larger ones stall whoever waits for the next.
+pub const STORE_COMMIT_EVENTS_MAX: usize = 200;
+/// Bytes of records in one commit, unless a single append is larger.
+pub const STORE_COMMIT_BYTES_MAX: usize = 1024 * 1024;
+/// Events in the answer to an append that came too late.
+pub const STORE_CONFLICT_EVENTS_MAX: usize = 200;
+/// Events in the answer to one read of the log.
+pub const STORE_PAGE_EVENTS_MAX: u64 = client_protocol::limits::REPLAY_EVENTS_MAX;
+/// Threads that serve the world's reads.
+pub const STORE_READ_THREADS: usize = 2;
+/// Threads of the database for flushes and compactions.
+pub const STORE_WORKERS: usize = 2;
+/// Account changes and queries that run at a time; others wait.
+pub const STORE_QUERIES_MAX: usize = 64;
+/// Bytes of the database's cache.
+pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of the database's journal files.
+pub const STORE_JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes that must be free on the disk for writes to be taken: what the database may still need for work that it has begun.
+pub const STORE_FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// Bytes that are written to see whether a full disk takes writes again.
+pub const STORE_PROBE_BYTES: usize = 64 * 1024;
+/// Rooms are marked as level with their log at most this often.
+pub const STORE_LEVEL_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the store looks at its disk while it has nothing to do.
+pub const STORE_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Encoded messages on a page of history, in bytes: a page fits in a frame.
+pub const HISTORY_PAGE_BYTES_MAX: usize = 60 * 1024;
+/// Encoded entries on a page of rooms, in bytes: a page fits in a frame.
+pub const ROOMS_PAGE_BYTES_MAX: usize = 60 * 1024;
+/// Names of public rooms that one search looks at.
+pub const PUBLIC_ROOMS_SCAN_MAX: usize = 100_000;
+/// Used refresh tokens of a login that are remembered, to know a copy by.
+pub const LOGIN_USED_TOKENS_MAX: u32 = 256;
+/// Logins of one user that are listed.
+pub const LOGINS_LISTED_MAX: usize = 1_000;
+/// Every so many changes to logins, expired ones are looked for…
+pub const LOGIN_SWEEP_EVERY: u32 = 16;
+/// … among so many logins.
+pub const LOGIN_SWEEP_ROWS: usize = 128;
+
+const _: () = assert!(HISTORY_PAGE_BYTES_MAX < client_protocol::limits::FRAME_BYTES_MAX);
+const _: () = assert!(ROOMS_PAGE_BYTES_MAX < client_protocol::limits::FRAME_BYTES_MAX);
+const _: () = assert!(STORE_COMMIT_BYTES_MAX >= components::limits::APPEND_BYTES_MAX);
+const _: () = assert!(STORE_COMMIT_EVENTS_MAX >= components::limits::APPEND_EVENTS_MAX);
+/// A REST connection without a request is closed after this time.
+pub const REST_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests that one HTTP/2 connection may have open.
+pub const REST_STREAMS_MAX: u32 = 64;
+/// Bytes of a REST request's headers.
+pub const REST_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Characters of an `Idempotency-Key` header.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Entries of a page that a client asked for without saying how many.
+pub const PAGE_DEFAULT: u32 = 50;
+/// Threads that hash passwords. Each needs 19 MiB while it works.
+pub const PASSWORD_THREADS: usize = 1;
+/// Bytes of a password, at least.
+pub const PASSWORD_BYTES_MIN: usize = 8;
+/// Bytes of a password, at most.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Characters of a username, at least.
+pub const USERNAME_CHARS_MIN: usize = 3;
+/// Characters of a username, at most.
+pub const USERNAME_CHARS_MAX: usize = 32;
+/// Bytes of an e-mail address (RFC 5321: a path of 256 with its brackets).
+pub const EMAIL_BYTES_MAX: usize = 254;
+/// Characters of a shown name.
+pub const DISPLAY_NAME_CHARS_MAX: usize = 64;
+/// Characters of a user's line about themselves.
+pub const BIO_CHARS_MAX: usize = 512;
+/// Bytes of the address of a user's picture.
+pub const AVATAR_URL_BYTES_MAX: usize = 1_024;
+/// Characters of what a client calls itself.
+pub const LOGIN_LABEL_CHARS_MAX: usize = 64;
+/// Logins of one user; one more ends the one that was not used for longest.
+pub const LOGINS_PER_USER_MAX: usize = 64;
+/// Bytes of a key for HS256, at least (RFC 7518 section 3.2).
+pub const JWT_SECRET_BYTES_MIN: usize = 32;
+/// Clocks of servers that share a signing key may differ by this much, in seconds.
+pub const TOKEN_LEEWAY_S: u64 = 5;
+/// Logins that are remembered to be live.
+pub const LIVE_LOGINS_MAX: usize = 65_536;
+/// How long a login is taken for live without asking the store.
+pub const LIVE_LOGIN_TIME: Duration = Duration::from_secs(5);
+/// Addresses whose rate is remembered; beyond, new ones share one budget.
+pub const RATE_ADDRESSES_MAX: usize = 65_536;
+
+const _: () = assert!(PAGE_DEFAULT as usize <= client_protocol::limits::HISTORY_PAGE_MAX);
+const _: () = assert!(LIVE_LOGIN_TIME.as_secs() <= 5, "account facts are enforced within 5 s (promise P5)");

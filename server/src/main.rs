@@ -1,2 +1,42 @@
-//! The `starling` binary.
-fn main() {}
+//! The `starling` binary: reads the configuration, starts the server, waits for a signal.
+
+use server::config::{Config, ConfigError, Loaded};
+use server::{App, telemetry};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
+        Ok(Loaded::Run(config)) => config,
+        Ok(Loaded::Print(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("starling: {error}");
+            return ExitCode::from(ConfigError::EXIT_CODE);
+        }
+    };
+    if let Err(error) = telemetry::init_log(&config) {
+        eprintln!("starling: {error}");
+        return ExitCode::from(ConfigError::EXIT_CODE);
+    }
+    let data = config.data.clone();
+    match App::new(*config).start() {
+        Ok(running) => {
+            let rest = running.rest_address();
+            println!("Starling {}", env!("CARGO_PKG_VERSION"));
+            println!("  QUIC  {}  (ALPN starling/1)", running.quic_address());
+            println!("  REST  http://{rest}  (docs at http://{rest}/docs)");
+            println!("  data  {}", data.display());
+            println!("  cert  SHA-256 {}", running.fingerprint());
+            println!("Ctrl-C stops it.");
+            running.wait_for_signal();
+            println!("Stopped.");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("starling: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

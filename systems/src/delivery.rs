@@ -135,7 +135,7 @@ impl Settling<'_, '_> {
         let (sent, unsent) = messages.split_at(records.len());
         self.acknowledge(&records, sent, state.row.room);
         if let AppendThen::Conflict { log } = &reply.then {
-            records.extend(log.iter().cloned().map(hot_log::record));
+            records.extend(log.iter().cloned());
             waiting.conflicts += 1;
             if waiting.conflicts == APPEND_CONFLICTS_MAX {
                 tracing::warn!(room = %state.row.room, "other nodes keep winning the appends to this room");

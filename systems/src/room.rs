@@ -177,15 +177,15 @@ fn ask_for_room(world: &mut World, entity: Entity, room: RoomId) {
 /// Whether the store's answer makes sense; the state and the last events if so.
 fn rebuild(id: RoomId, snapshot: &RoomSnapshot) -> Result<(RoomState, Vec<Record>), &'static str> {
     let row = snapshot.row.clone().unwrap_or_else(|| RoomRow::empty(id));
-    if snapshot.tail.iter().any(|event| event.body.stops_old_nodes()) {
+    if snapshot.tail.iter().any(|record| record.event.body.stops_old_nodes()) {
         return Err("an event that this version must understand and does not");
     }
     let first = row.head + 1 - snapshot.tail.len() as u64;
-    if snapshot.tail.iter().zip(first..).any(|(event, seq)| event.head.seq != seq) {
+    if snapshot.tail.iter().zip(first..).any(|(record, seq)| record.event.head.seq != seq) {
         return Err("the last events are not dense up to the head");
     }
     let members = snapshot.members.iter().map(|member| (member.user, member.clone())).collect();
-    Ok((RoomState { row, members }, snapshot.tail.iter().map(|event| hot_log::record(event.clone())).collect()))
+    Ok((RoomState { row, members }, snapshot.tail.clone()))
 }
 
 fn hydrate_rooms(
@@ -215,7 +215,7 @@ fn hydrate_rooms(
                 index.hot_bytes -= hot.bytes;
                 *hot = HotLog::default();
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
-                for record in tail {
+                for record in hot_log::newest(tail) {
                     hot_log::push(&mut hot, record);
                 }
                 index.hot_bytes += hot.bytes;

@@ -138,7 +138,7 @@ impl Desk<'_, '_> {
         // Its time may have run out.
         let Ok((_, actor, draft, message_state, target)) = self.messages.get(message) else { return Step::Next };
         let actor = *actor;
-        match &*message_state {
+        match message_state {
             MessageState::Ready => {}
             MessageState::NeedsTarget | MessageState::NeedsKey(_) => return Step::Wait,
             MessageState::Appending => return Step::Next,

@@ -96,8 +96,10 @@ fn open(
         .id();
     let now = *world.resource::<Now>();
     let node = world.resource::<Node>();
+    #[allow(clippy::unnecessary_min_or_max)] // While our own minor version is 0.
+    let minor = minor.min(MINOR_VERSION);
     let welcome = ServerFrame::Welcome(Welcome {
-        minor: minor.min(MINOR_VERSION),
+        minor,
         features: 0,
         epoch: node.epoch,
         user: row.user,

@@ -6,6 +6,9 @@ use client_protocol::RoomId;
 use components::edge::{AppendReply, AppendRequest, AppendThen, Found, ReadRequest, StoreReply};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Picks the reads that a fault is for.
+type ReadMatch = fn(&ReadRequest) -> bool;
+
 /// A small generator of numbers (splitmix64), so that faults follow from a seed.
 #[derive(Debug, Clone)]
 pub struct Rng(pub u64);
@@ -167,7 +170,7 @@ pub struct FaultyStore {
     /// Faults by chance, where no scripted one is left.
     pub chaos: Option<Chaos>,
     append_faults: BTreeMap<RoomId, VecDeque<AppendFault>>,
-    read_faults: VecDeque<(fn(&ReadRequest) -> bool, ReadFault)>,
+    read_faults: VecDeque<(ReadMatch, ReadFault)>,
     actions: BTreeMap<(u64, u64), Action>,
     last: u64,
     /// Appends taken so far.

@@ -1,0 +1,376 @@
+//! The application: everything that one process runs, put together, started and drained.
+//!
+//! ```no_run
+//! use server::{App, config::Config};
+//!
+//! # fn main() -> Result<(), server::AppError> {
+//! let running = App::new(Config::default()).start()?;
+//! println!("QUIC on {}, REST on {}", running.quic_address(), running.rest_address());
+//! running.wait_for_signal();
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::auth::accounts::Rates;
+use crate::auth::{Accounts, PasswordError, PasswordPool, Tokens};
+use crate::bus::Bus;
+use crate::bus::local::LocalBus;
+use crate::config::Config;
+use crate::keys::{KeyError, Keys};
+use crate::limits::{DRAIN_APPENDS_TIMEOUT, PASSWORD_QUEUE_MAX, PASSWORD_THREADS};
+use crate::queries::Queries;
+use crate::quic::{self, Edge, EdgeDeps, EndpointError};
+use crate::rest::{self, RestDeps};
+use crate::runner::{Runner, sweep_dirty_rooms};
+use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{self, TelemetryError};
+use crate::world::WorldHandle;
+use client_protocol::CloseCode;
+use components::edge::Control;
+use components::time::Node;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use systems::core::Core;
+use tokio::sync::watch;
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Keys or certificate.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The QUIC port.
+    #[error(transparent)]
+    Quic(#[from] EndpointError),
+    /// The password pool.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+    /// Metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The REST port.
+    #[error("cannot open the REST port {address}: {source}")]
+    Rest {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A thread or runtime.
+    #[error("cannot start {what}: {source}")]
+    Thread {
+        /// Which.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The edge's thread ended before it could say why.
+    #[error("the edge's thread ended at its start")]
+    Edge,
+}
+
+type Setup = Box<dyn FnOnce(&mut bevy_app::App) + Send>;
+
+/// A server that has not been started.
+pub struct App {
+    config: Config,
+    setups: Vec<Setup>,
+}
+
+/// A server that runs. Dropping it stops it without draining.
+pub struct Running {
+    quic_address: SocketAddr,
+    rest_address: SocketAddr,
+    fingerprint: String,
+    drain: Duration,
+    world: WorldHandle,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    draining: Arc<AtomicBool>,
+    stop: watch::Sender<Stop>,
+    edge: Option<JoinHandle<()>>,
+    background: Option<tokio::runtime::Runtime>,
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Stop {
+    No,
+    /// Connections are closed, REST takes no more.
+    Edges,
+    /// The world stands.
+    World,
+}
+
+impl App {
+    /// A server with this configuration.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, setups: Vec::new() }
+    }
+
+    /// Adds plugins of your own to the world: they see what Starling's own features see.
+    #[must_use]
+    pub fn add_plugins<M, P>(mut self, plugins: P) -> Self
+    where
+        P: bevy_app::Plugins<M> + Send + 'static,
+    {
+        self.setups.push(Box::new(move |app| {
+            app.add_plugins(plugins);
+        }));
+        self
+    }
+
+    /// Starts everything; answers when both ports are open.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`]: what could not be had. Nothing keeps running then.
+    pub fn start(self) -> Result<Running, AppError> {
+        let Self { config, setups } = self;
+        let keys = Keys::load_or_create(&config.data, &config)?;
+        let fingerprint = keys.fingerprint();
+        let metrics = telemetry::init_metrics()?;
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(
+            &config.data.join("store"),
+            &EmbeddedOptions { sync: !config.unsafe_no_sync, ..EmbeddedOptions::default() },
+        )?);
+        let world = WorldHandle::default();
+        let replies = world.clone();
+        store.connect(Arc::new(move |batch| replies.store_replies(batch)));
+        let tokens = Tokens::from_config(&keys, &config);
+        let passwords = PasswordPool::start(PASSWORD_THREADS, PASSWORD_QUEUE_MAX)?;
+        let rates = Rates::from_config(&config);
+        let accounts = Arc::new(Accounts::new(Arc::clone(&store), world.clone(), tokens, passwords, rates));
+        let queries = Arc::new(Queries::new(Arc::clone(&store)));
+        let background = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("starling-rest")
+            .enable_all()
+            .build()
+            .map_err(|source| AppError::Thread { what: "the REST runtime", source })?;
+
+        let address = SocketAddr::new(config.host, config.port);
+        let listener = background
+            .block_on(tokio::net::TcpListener::bind(address))
+            .and_then(|listener| Ok((listener.local_addr()?, listener)))
+            .map_err(|source| AppError::Rest { address, source });
+        let (rest_address, listener) = listener?;
+
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
+        let (stop, stopped) = watch::channel(Stop::No);
+        let deps = EdgeDeps {
+            accounts: Arc::clone(&accounts),
+            queries,
+            world: world.clone(),
+            background: background.handle().clone(),
+        };
+        let meta = store.meta();
+        let node = Node { node: meta.node, epoch: meta.epoch, tuning: config.tuning() };
+        let edge_thread = EdgeThread {
+            address: SocketAddr::new(config.host, config.quic_port),
+            keys,
+            node,
+            setups,
+            deps,
+            store: Arc::clone(&store),
+            bus: Arc::clone(&bus),
+            stopped: stopped.clone(),
+        };
+        let (edge, quic_address) = edge_thread.start()?;
+
+        let draining = Arc::new(AtomicBool::new(false));
+        let rest_deps = RestDeps {
+            accounts,
+            queries: Queries::new(Arc::clone(&store)),
+            store: Arc::clone(&store),
+            world: world.clone(),
+            metrics: Some(metrics),
+            draining: Arc::clone(&draining),
+            forwarded_for: config.forwarded_for,
+        };
+        let mut rest_stopped = stopped;
+        let rest_stop = async move {
+            wait_for(&mut rest_stopped, Stop::Edges).await;
+        };
+        background.spawn(rest::serve(listener, rest_deps, rest_stop));
+        background.spawn(sweep_dirty_rooms(Arc::clone(&store), world.clone()));
+        Ok(Running {
+            quic_address,
+            rest_address,
+            fingerprint,
+            drain: Duration::from_secs(config.drain_s),
+            world,
+            store,
+            bus,
+            draining,
+            stop,
+            edge: Some(edge),
+            background: Some(background),
+        })
+    }
+}
+
+/// What the edge's thread is started with.
+struct EdgeThread {
+    address: SocketAddr,
+    keys: Keys,
+    node: Node,
+    setups: Vec<Setup>,
+    deps: EdgeDeps,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    stopped: watch::Receiver<Stop>,
+}
+
+impl EdgeThread {
+    /// Starts the thread on which the world and all connections live; answers when its port is open.
+    fn start(self) -> Result<(JoinHandle<()>, SocketAddr), AppError> {
+        let (opened, open) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("starling-edge".into())
+            .spawn(move || {
+                // A current-thread runtime: quinn costs 12 to 25 % less on it than on two workers, and the world is next door.
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match runtime {
+                    Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, self.run(&opened)),
+                    Err(source) => {
+                        let _gone = opened.send(Err(AppError::Thread { what: "the edge's runtime", source }));
+                    }
+                }
+            })
+            .map_err(|source| AppError::Thread { what: "the edge's thread", source })?;
+        let address = open.recv().map_err(|_| AppError::Edge)??;
+        Ok((thread, address))
+    }
+
+    async fn run(mut self, opened: &std::sync::mpsc::SyncSender<Result<SocketAddr, AppError>>) {
+        let unreachable = |source| EndpointError::Bind { address: self.address, source };
+        let endpoint = quic::open(self.address, &self.keys).and_then(|endpoint| {
+            let address = endpoint.local_addr().map_err(unreachable)?;
+            Ok((endpoint, address))
+        });
+        let endpoint = match endpoint {
+            Ok((endpoint, address)) => {
+                let _gone = opened.send(Ok(address));
+                endpoint
+            }
+            Err(error) => {
+                let _gone = opened.send(Err(error.into()));
+                return;
+            }
+        };
+        let edge = Edge::new(self.deps.clone());
+        tokio::task::spawn_local(quic::endpoint::accept(endpoint.clone(), std::rc::Rc::clone(&edge)));
+        let setups = self.setups;
+        let core = Core::new(self.node, |app| setups.into_iter().for_each(|setup| setup(app)));
+        let runner = Runner { core, world: self.deps.world, store: self.store, bus: self.bus, edge };
+        let (world_stop, world_stopped) = watch::channel(false);
+        let world = tokio::task::spawn_local(runner.run(world_stopped));
+        wait_for(&mut self.stopped, Stop::Edges).await;
+        endpoint.close(quic::endpoint::close_code(CloseCode::GoingAway), b"going away");
+        let _late = tokio::time::timeout(crate::limits::CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+        wait_for(&mut self.stopped, Stop::World).await;
+        let _gone = world_stop.send(true);
+        if let Err(error) = world.await {
+            tracing::error!(%error, "the world ended badly");
+        }
+    }
+}
+
+impl Running {
+    /// Where native clients connect.
+    #[must_use]
+    pub const fn quic_address(&self) -> SocketAddr {
+        self.quic_address
+    }
+
+    /// Where REST listens.
+    #[must_use]
+    pub const fn rest_address(&self) -> SocketAddr {
+        self.rest_address
+    }
+
+    /// SHA-256 of the certificate, as text.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Committed events, for services of your own.
+    #[must_use]
+    pub fn bus(&self) -> Arc<dyn Bus> {
+        Arc::clone(&self.bus)
+    }
+
+    /// Waits for SIGINT or SIGTERM, then drains. A second signal ends the process at once.
+    pub fn wait_for_signal(self) {
+        if let Some(background) = &self.background {
+            background.block_on(signal());
+            tracing::info!("draining; once more to stop at once");
+            background.spawn(async {
+                signal().await;
+                std::process::exit(130);
+            });
+        }
+        self.shut_down();
+    }
+
+    /// Tells sessions to go away, finishes what is in flight, closes the store.
+    pub fn shut_down(mut self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.world.control(Control::Drain);
+        std::thread::sleep(self.drain.min(DRAIN_APPENDS_TIMEOUT));
+        let _gone = self.stop.send(Stop::Edges);
+        // Read marks and other late work of the sessions that have just ended becomes durable.
+        std::thread::sleep(DRAIN_APPENDS_TIMEOUT.min(Duration::from_millis(200)));
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _gone = self.stop.send(Stop::World);
+        if let Some(edge) = self.edge.take()
+            && edge.join().is_err()
+        {
+            tracing::error!("the edge's thread panicked");
+        }
+        if let Some(background) = self.background.take() {
+            background.shutdown_timeout(Duration::from_secs(1));
+            self.store.close();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Waits until the end has come so far, or whoever decides it is gone.
+async fn wait_for(stopped: &mut watch::Receiver<Stop>, until: Stop) {
+    let _gone = stopped.wait_for(|stop| *stop >= until).await;
+}
+
+async fn signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _failed = interrupt.await;
+}

@@ -1,0 +1,123 @@
+//! The endpoint: TLS, transport limits, and connections as they come in.
+
+use super::session;
+use super::table::Edge;
+use crate::keys::Keys;
+use crate::limits::{
+    QUIC_CONNECTIONS_MAX, QUIC_DATAGRAM_BUFFER, QUIC_HANDSHAKES_MAX, QUIC_IDLE_TIMEOUT, QUIC_RECEIVE_WINDOW,
+    QUIC_SEND_WINDOW, QUIC_STREAM_RECEIVE_WINDOW, QUIC_STREAMS_MAX,
+};
+use aws_lc_rs::hmac;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Why the port could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// The certificate or its key cannot be used.
+    #[error("the TLS certificate or key cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The TLS library lacks what QUIC needs.
+    #[error("TLS cannot be used for QUIC: {0}")]
+    Suite(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    /// The port.
+    #[error("cannot open the QUIC port {address}: {source}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    // The defaults let a peer leave 250 MB unread in a connection; a chat session needs very little.
+    transport
+        .max_concurrent_bidi_streams(QUIC_STREAMS_MAX.into())
+        .max_concurrent_uni_streams(0_u32.into())
+        .stream_receive_window(QUIC_STREAM_RECEIVE_WINDOW.into())
+        .receive_window(QUIC_RECEIVE_WINDOW.into())
+        .send_window(QUIC_SEND_WINDOW)
+        .datagram_receive_buffer_size(Some(QUIC_DATAGRAM_BUFFER))
+        .datagram_send_buffer_size(QUIC_DATAGRAM_BUFFER)
+        .ack_frequency_config(Some(quinn::AckFrequencyConfig::default()))
+        .max_idle_timeout(IdleTimeout::try_from(QUIC_IDLE_TIMEOUT).ok());
+    transport
+}
+
+fn server_config(keys: &Keys) -> Result<ServerConfig, EndpointError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(keys.certificates.clone(), keys.private_key.clone_key())?;
+    tls.alpn_protocols = vec![client_protocol::ALPN.to_vec()];
+    // 0-RTT is off: a Hello could be replayed.
+    tls.max_early_data_size = 0;
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport()));
+    Ok(config)
+}
+
+/// Opens the QUIC port. Must be called within the runtime of the edge's thread.
+///
+/// # Errors
+///
+/// [`EndpointError`]: the certificate, or the port.
+pub fn open(address: SocketAddr, keys: &Keys) -> Result<Endpoint, EndpointError> {
+    // Both keys are kept, so that clients of a process that crashed learn it from the next one at once (RFC 9000 section 10.3).
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &keys.quic_reset);
+    let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
+    let cid_key = keys.quic_cid.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+    let bind = |source| EndpointError::Bind { address, source };
+    let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
+    // A burst of flushes must not be dropped between us and the kernel; it may grant less.
+    let sized = socket2::SockRef::from(&socket);
+    let _less = sized.set_send_buffer_size(crate::limits::UDP_BUFFER);
+    let _less = sized.set_recv_buffer_size(crate::limits::UDP_BUFFER);
+    Endpoint::new(endpoint, Some(server_config(keys)?), socket, Arc::new(quinn::TokioRuntime)).map_err(bind)
+}
+
+/// Takes connections until the endpoint is closed.
+pub(crate) async fn accept(endpoint: Endpoint, edge: Rc<Edge>) {
+    while let Some(incoming) = endpoint.accept().await {
+        let open = endpoint.open_connections();
+        if open >= QUIC_CONNECTIONS_MAX || edge.handshakes.get() >= QUIC_HANDSHAKES_MAX {
+            incoming.refuse();
+            continue;
+        }
+        // Under load, who asks must show that the address is theirs before we do any work (RFC 9000 section 8.1.2).
+        if edge.handshakes.get() >= QUIC_HANDSHAKES_MAX / 2 && incoming.may_retry() {
+            if let Err(error) = incoming.retry() {
+                tracing::debug!(%error, "no retry sent");
+            }
+            continue;
+        }
+        let Ok(connecting) = incoming.accept() else { continue };
+        edge.handshakes.set(edge.handshakes.get() + 1);
+        let edge = Rc::clone(&edge);
+        tokio::task::spawn_local(async move {
+            let connected = tokio::time::timeout(session::HELLO_TIMEOUT, connecting).await;
+            match connected {
+                Ok(Ok(connection)) => session::serve(connection, edge).await,
+                Ok(Err(error)) => {
+                    edge.handshakes.set(edge.handshakes.get() - 1);
+                    tracing::debug!(%error, "a handshake failed");
+                }
+                Err(_) => edge.handshakes.set(edge.handshakes.get() - 1),
+            }
+        });
+    }
+}
+
+/// The QUIC form of a close code.
+#[must_use]
+pub(crate) const fn close_code(code: client_protocol::CloseCode) -> VarInt {
+    VarInt::from_u32(code as u32)
+}

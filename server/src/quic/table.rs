@@ -1,0 +1,249 @@
+//! The table of live connections: which handle is which.
+
+use crate::auth::Accounts;
+use crate::limits::SESSION_BACKLOG_BYTES_MAX;
+use crate::queries::Queries;
+use crate::quic::writer;
+use crate::world::WorldHandle;
+use bytes::Bytes;
+use client_protocol::CloseCode;
+use client_protocol::frame::{LENGTH_BYTES, kinds};
+use components::edge::{Control, SessionHandle, Slot};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// What the edge needs of the rest of the server.
+#[derive(Clone)]
+pub struct EdgeDeps {
+    /// Checks tokens.
+    pub accounts: Arc<Accounts>,
+    /// Answers queries.
+    pub queries: Arc<Queries>,
+    /// Where commands go.
+    pub world: WorldHandle,
+    /// Runs what may take time: look-ups of logins, queries.
+    pub background: tokio::runtime::Handle,
+}
+
+/// The edge: its connections and what it needs.
+pub struct Edge {
+    pub(super) deps: EdgeDeps,
+    /// Connections that have not said hello yet.
+    pub(super) handshakes: Cell<usize>,
+    slots: RefCell<Slots>,
+}
+
+#[derive(Default)]
+struct Slots {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    touched: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Entry {
+    generation: u32,
+    live: Option<Live>,
+}
+
+/// A connection that has said hello.
+pub(super) struct Live {
+    pub(super) connection: quinn::Connection,
+    /// The session stream; `None` while the writer task waits for the peer to take something.
+    pub(super) stream: Option<quinn::SendStream>,
+    /// Frames that the stream has not taken.
+    pub(super) backlog: VecDeque<Bytes>,
+    backlog_bytes: usize,
+    /// The world was told that this connection is blocked.
+    blocked: bool,
+    /// Requests that have no answer yet.
+    pub(super) open_requests: Rc<OpenRequests>,
+    /// The world wants it closed once everything was written.
+    closing: Option<CloseCode>,
+    touched: bool,
+}
+
+/// Requests of a session that have no answer yet, and who waits for there to be fewer.
+#[derive(Debug, Default)]
+pub(super) struct OpenRequests {
+    pub(super) count: Cell<usize>,
+    pub(super) fewer: Notify,
+}
+
+fn is_reply(frame: &[u8]) -> bool {
+    frame.get(LENGTH_BYTES..LENGTH_BYTES + 2) == Some(&kinds::REPLY.to_le_bytes())
+}
+
+impl Edge {
+    /// An edge without connections.
+    #[must_use]
+    pub fn new(deps: EdgeDeps) -> Rc<Self> {
+        Rc::new(Self { deps, handshakes: Cell::new(0), slots: RefCell::default() })
+    }
+
+    /// Live sessions.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        let slots = self.slots.borrow();
+        slots.entries.len() - slots.free.len()
+    }
+
+    /// Gives a connection a handle.
+    pub(super) fn register(
+        &self,
+        connection: quinn::Connection,
+        stream: quinn::SendStream,
+        open_requests: Rc<OpenRequests>,
+    ) -> SessionHandle {
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.free.pop().unwrap_or_else(|| {
+            slots.entries.push(Entry::default());
+            (slots.entries.len() - 1) as u32
+        });
+        let entry = &mut slots.entries[slot as usize];
+        entry.live = Some(Live {
+            connection,
+            stream: Some(stream),
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            blocked: false,
+            open_requests,
+            closing: None,
+            touched: false,
+        });
+        SessionHandle { edge: 0, slot, generation: entry.generation }
+    }
+
+    /// The connection is gone: its handle is not used again.
+    pub(super) fn unregister(&self, handle: SessionHandle) {
+        let mut slots = self.slots.borrow_mut();
+        let Some(entry) = slots.entries.get_mut(handle.slot as usize) else { return };
+        if entry.generation == handle.generation && entry.live.take().is_some() {
+            entry.generation = entry.generation.wrapping_add(1);
+            slots.free.push(handle.slot);
+        }
+    }
+
+    /// Lets `change` at a live connection; `None` if it is gone.
+    pub(super) fn with<T>(&self, handle: SessionHandle, change: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        let mut slots = self.slots.borrow_mut();
+        let entry = slots.entries.get_mut(handle.slot as usize)?;
+        (entry.generation == handle.generation).then_some(())?;
+        entry.live.as_mut().map(change)
+    }
+
+    /// Sends one frame that does not come from the world.
+    pub(super) fn send(self: &Rc<Self>, handle: SessionHandle, frame: Bytes) {
+        self.with(handle, |live| live.push(frame));
+        self.write(handle);
+    }
+
+    /// Takes everything from the slot of the world: frames to connections, closes. REST answers stay.
+    pub fn take(self: &Rc<Self>, slot: &mut Slot) {
+        let mut touched = {
+            let slots = &mut *self.slots.borrow_mut();
+            let mut touched = std::mem::take(&mut slots.touched);
+            for (handle, frame) in slot.sends.drain(..) {
+                let Some(entry) = slots.entries.get_mut(handle.slot as usize) else { continue };
+                let Some(live) = entry.live.as_mut().filter(|_| entry.generation == handle.generation) else { continue };
+                live.push(slot.frames[frame as usize].clone());
+                if !std::mem::replace(&mut live.touched, true) {
+                    touched.push(handle.slot);
+                }
+            }
+            for (handle, frame) in slot.datagrams.drain(..) {
+                let Some(entry) = slots.entries.get(handle.slot as usize) else { continue };
+                let Some(live) = entry.live.as_ref().filter(|_| entry.generation == handle.generation) else { continue };
+                // Lossy by nature: a peer without datagrams, or a full buffer, misses it.
+                let _lost = live.connection.send_datagram(slot.frames[frame as usize].clone());
+            }
+            touched
+        };
+        slot.frames.clear();
+        slot.events_sent = 0;
+        for slot in touched.drain(..) {
+            let handle = {
+                let mut slots = self.slots.borrow_mut();
+                let entry = &mut slots.entries[slot as usize];
+                if let Some(live) = entry.live.as_mut() {
+                    live.touched = false;
+                }
+                SessionHandle { edge: 0, slot, generation: entry.generation }
+            };
+            self.write(handle);
+        }
+        self.slots.borrow_mut().touched = touched;
+        for (handle, code) in slot.closes.drain(..) {
+            self.with(handle, |live| live.closing = Some(code));
+            self.write(handle);
+        }
+    }
+
+    /// Writes what waits, as far as the connection takes it at once; the rest waits in a task of its own.
+    fn write(self: &Rc<Self>, handle: SessionHandle) {
+        let blocked = self.with(handle, |live| {
+            let mut stream = live.stream.take()?;
+            if writer::write_now(&mut stream, &mut live.backlog) {
+                live.backlog_bytes = 0;
+                match live.closing.take() {
+                    Some(code) => {
+                        writer::close_after_sending(live.connection.clone(), stream, code);
+                        return None;
+                    }
+                    None => live.stream = Some(stream),
+                }
+                return None;
+            }
+            live.backlog_bytes = live.backlog.iter().map(Bytes::len).sum();
+            let tell = !std::mem::replace(&mut live.blocked, true);
+            Some((stream, tell))
+        });
+        if let Some(Some((stream, tell))) = blocked {
+            if tell {
+                self.deps.world.control(Control::Blocked { session: handle });
+            }
+            tokio::task::spawn_local(writer::write_later(Rc::clone(self), handle, stream));
+        }
+    }
+
+    /// The writer task has caught up, or the stream is broken (then the reading side ends the session).
+    pub(super) fn written(self: &Rc<Self>, handle: SessionHandle, stream: quinn::SendStream) {
+        let tell = self.with(handle, |live| {
+            live.stream = Some(stream);
+            std::mem::replace(&mut live.blocked, false)
+        });
+        if tell == Some(true) {
+            self.deps.world.control(Control::Writable { session: handle });
+        }
+        self.write(handle);
+    }
+
+    /// Takes the frames that wait, for the writer task.
+    pub(super) fn take_backlog(&self, handle: SessionHandle) -> Option<Vec<Bytes>> {
+        self.with(handle, |live| {
+            live.backlog_bytes = 0;
+            live.backlog.drain(..).collect()
+        })
+    }
+}
+
+impl Live {
+    fn push(&mut self, frame: Bytes) {
+        if is_reply(&frame) {
+            let open = &self.open_requests;
+            open.count.set(open.count.get().saturating_sub(1));
+            open.fewer.notify_one();
+        }
+        self.backlog_bytes += frame.len();
+        self.backlog.push_back(frame);
+        // The world stops sending events when it hears that we are blocked; replies are bounded by open requests. A connection that still
+        // collects more than all of these together is not read: it is closed, and comes back with its cursors.
+        if self.stream.is_none() && self.backlog_bytes > SESSION_BACKLOG_BYTES_MAX && self.closing.is_none() {
+            tracing::debug!(bytes = self.backlog_bytes, "a session does not read");
+            self.connection.close(super::endpoint::close_code(CloseCode::Overloaded), b"not reading");
+        }
+    }
+}

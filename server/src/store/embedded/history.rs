@@ -1,0 +1,93 @@
+//! History: messages as they are now, page by page along the index of message numbers.
+//!
+//! Every event knows how many messages the log holds up to it, so a bound in seqs becomes a bound in message numbers with one read.
+
+use super::tables::{Table, View};
+use super::{keys, query};
+use crate::limits::HISTORY_PAGE_BYTES_MAX;
+use crate::store::{HistoryQuery, StoreError};
+use client_protocol::chat::{HistoryPage, Message, ReactionCount};
+use client_protocol::limits::HISTORY_PAGE_MAX;
+use client_protocol::tail::EmptyTail;
+use client_protocol::{EventBody, RoomId, UserId};
+use components::rows::NowRow;
+
+/// A page of messages, as many as fit in one frame.
+pub(super) fn page(view: &View<'_>, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+    let empty = HistoryPage { messages: Vec::new(), more: false, head: 0, tail: EmptyTail {} };
+    let Some(row) = query::room(view, query.room)? else { return Ok(empty) };
+    let before = if query.before == 0 { u64::MAX } else { query.before };
+    let last_seq = (before - 1).min(query.last_seq).min(row.head);
+    // Messages (lowest, highest], by number.
+    let lowest = messages_up_to(view, query.room, query.after.min(row.head))?;
+    let highest = messages_up_to(view, query.room, last_seq)?.max(lowest);
+    let limit = u64::from(query.limit).clamp(1, HISTORY_PAGE_MAX as u64);
+    let oldest_first = query.before == 0 && query.after != 0;
+    let count = limit.min(highest - lowest);
+
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    for step in 0..count {
+        let number = if oldest_first { lowest + 1 + step } else { highest - step };
+        let message = message(view, query.room, query.viewer, number, row.head)?;
+        bytes += client_protocol::codec::encode(&message).len();
+        if bytes > HISTORY_PAGE_BYTES_MAX && !messages.is_empty() {
+            break;
+        }
+        messages.push(message);
+    }
+    let more = (messages.len() as u64) < highest - lowest;
+    if !oldest_first {
+        messages.reverse();
+    }
+    Ok(HistoryPage { messages, more, head: row.head, tail: EmptyTail {} })
+}
+
+fn messages_up_to(view: &View<'_>, room: RoomId, seq: u64) -> Result<u64, StoreError> {
+    if seq == 0 {
+        return Ok(0);
+    }
+    let event = view.event(room, seq)?;
+    event
+        .map(|event| event.head.message_no)
+        .ok_or_else(|| StoreError::Corrupt(format!("event {seq} of room {room} is missing")))
+}
+
+fn message(view: &View<'_>, room: RoomId, viewer: UserId, number: u64, head: u64) -> Result<Message, StoreError> {
+    let missing = || StoreError::Corrupt(format!("message {number} of room {room} is missing"));
+    let seq = view.value(Table::Messages, &keys::room_number(room, number))?;
+    let seq = seq.and_then(|seq| keys::number(&seq)).ok_or_else(missing)?;
+    let event = view.event(room, seq)?.ok_or_else(missing)?;
+    let EventBody::MessagePosted(posted) = event.body else { return Err(missing()) };
+    let now: NowRow = view.row(Table::Nows, &keys::room_number(room, seq))?.unwrap_or_default();
+    Ok(Message {
+        seq,
+        message_no: number,
+        time_ms: event.head.time_ms,
+        actor: event.head.actor,
+        key: event.head.key,
+        body: now.body.unwrap_or(posted.body),
+        mentions: posted.mentions,
+        edited_ms: now.edited_ms,
+        deleted: now.deleted,
+        pinned: now.pinned,
+        reactions: counted(&now.reactions, viewer),
+        as_of: head,
+        tail: posted.tail,
+    })
+}
+
+/// Reactions by kind, in the order in which the first of each came. Their number is bounded by the fold.
+fn counted(reactions: &[(String, UserId)], viewer: UserId) -> Vec<ReactionCount> {
+    let mut counts: Vec<ReactionCount> = Vec::new();
+    for (reaction, user) in reactions {
+        let mine = *user == viewer;
+        match counts.iter_mut().find(|count| count.reaction == *reaction) {
+            Some(count) => {
+                count.count += 1;
+                count.mine |= mine;
+            }
+            None => counts.push(ReactionCount { reaction: reaction.clone(), count: 1, mine, tail: EmptyTail::default() }),
+        }
+    }
+    counts
+}

@@ -1,0 +1,60 @@
+//! Keys of the embedded store: ids as their 16 bytes, numbers big-endian, so that byte order is the order of the log.
+
+use client_protocol::{Key, RoomId, SessionId, UserId};
+
+/// (room, seq), and (room, message number).
+pub(super) fn room_number(room: RoomId, number: u64) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(room.bytes());
+    key[16..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// (room, user).
+pub(super) fn room_user(room: RoomId, user: UserId) -> [u8; 32] {
+    pair(room.bytes(), user.bytes())
+}
+
+/// (user, room).
+pub(super) fn user_room(user: UserId, room: RoomId) -> [u8; 32] {
+    pair(user.bytes(), room.bytes())
+}
+
+/// (user, login).
+pub(super) fn user_login(user: UserId, login: SessionId) -> [u8; 32] {
+    pair(user.bytes(), login.bytes())
+}
+
+/// (room, actor, key): unique for ever.
+pub(super) fn sent(room: RoomId, actor: UserId, key: Key) -> [u8; 48] {
+    let mut bytes = [0; 48];
+    bytes[..16].copy_from_slice(room.bytes());
+    bytes[16..32].copy_from_slice(actor.bytes());
+    bytes[32..].copy_from_slice(key.bytes());
+    bytes
+}
+
+/// (login, how often its token was renewed).
+pub(super) fn login_generation(login: SessionId, generation: u32) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(login.bytes());
+    key[16..].copy_from_slice(&generation.to_be_bytes());
+    key
+}
+
+fn pair(first: &[u8; 16], second: &[u8; 16]) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(first);
+    key[16..].copy_from_slice(second);
+    key
+}
+
+/// The id in the last 16 bytes of a key.
+pub(super) fn last_id(key: &[u8]) -> Option<[u8; 16]> {
+    key.last_chunk::<16>().copied()
+}
+
+/// A number that is a whole value.
+pub(super) fn number(value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(u64::from_be_bytes)
+}

@@ -1,0 +1,135 @@
+//! Queries: rooms, room lists, members.
+
+use super::keys;
+use super::tables::{Table, View, last_id_of, row_of};
+use crate::limits::{PUBLIC_ROOMS_SCAN_MAX, ROOMS_PAGE_BYTES_MAX};
+use crate::store::StoreError;
+use client_protocol::limits::{MEMBERS_PAGE_MAX, ROOMS_PAGE_MAX, USER_ROOMS_MAX};
+use client_protocol::room::{MemberEntry, RoomEntry, RoomEntryTail, kind};
+use client_protocol::tail::EmptyTail;
+use client_protocol::{RoomId, UserId};
+use components::rows::{MarkRow, MemberRow, RoomRow};
+use std::cmp::Reverse;
+
+/// A room.
+pub(super) fn room(view: &View<'_>, room: RoomId) -> Result<Option<RoomRow>, StoreError> {
+    view.row(Table::Rooms, room.bytes())
+}
+
+/// A membership.
+pub(super) fn member(view: &View<'_>, room: RoomId, user: UserId) -> Result<Option<MemberRow>, StoreError> {
+    view.row(Table::Members, &keys::room_user(room, user))
+}
+
+/// Rooms of a user, newest event first, as many as fit in one frame; and where the next page starts (0: nowhere). Looks at all rooms of
+/// the user, at most [`USER_ROOMS_MAX`], since the order is that of their last events.
+pub(super) fn rooms_of(
+    view: &View<'_>,
+    epoch: u64,
+    user: UserId,
+    offset: u32,
+    limit: u32,
+) -> Result<(Vec<RoomEntry>, u32), StoreError> {
+    let mut newest = Vec::new();
+    for item in view.prefix(Table::RoomsOf, user.bytes()).take(USER_ROOMS_MAX) {
+        let id = RoomId::from_bytes(last_id_of(item)?);
+        if let Some(row) = room(view, id)? {
+            newest.push((Reverse(row.time_ms), id));
+        }
+    }
+    newest.sort_unstable();
+    let (mut entries, mut bytes, mut next) = (Vec::new(), 0, offset as usize);
+    for &(_, id) in newest.iter().skip(offset as usize).take((limit as usize).clamp(1, ROOMS_PAGE_MAX)) {
+        let entry = room_entry(view, epoch, user, id)?;
+        bytes += entry.as_ref().map_or(0, |entry| client_protocol::codec::encode(entry).len());
+        if bytes > ROOMS_PAGE_BYTES_MAX && !entries.is_empty() {
+            break;
+        }
+        entries.extend(entry);
+        next += 1;
+    }
+    let next = if next < newest.len() { next as u32 } else { 0 };
+    Ok((entries, next))
+}
+
+/// A room as the list of one who is or was a member of it shows it.
+pub(super) fn room_entry(view: &View<'_>, epoch: u64, user: UserId, id: RoomId) -> Result<Option<RoomEntry>, StoreError> {
+    let (Some(row), Some(member)) = (room(view, id)?, member(view, id, user)?) else { return Ok(None) };
+    let mark: MarkRow = view.row(Table::Marks, &keys::user_room(user, id))?.unwrap_or_default();
+    // A mark of another epoch may be of a log that was longer than this one.
+    let (read_seq, read_message_no) = if mark.epoch == epoch {
+        (mark.seq, mark.message_no)
+    } else {
+        (mark.seq.min(row.head), mark.message_no.min(row.message_no))
+    };
+    let peer = if row.kind == kind::DIRECT { peer(view, id, user)? } else { None };
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    Ok(Some(RoomEntry {
+        room: id,
+        kind: row.kind,
+        role: member.role,
+        head: row.head,
+        message_no: row.message_no,
+        time_ms: row.time_ms,
+        read_seq,
+        read_message_no,
+        tail: RoomEntryTail { name: given(row.name), topic: given(row.topic), peer, members: Some(row.members) },
+    }))
+}
+
+/// The other user of a direct room.
+fn peer(view: &View<'_>, id: RoomId, user: UserId) -> Result<Option<UserId>, StoreError> {
+    for item in view.prefix(Table::Members, id.bytes()).take(3) {
+        let other = UserId::from_bytes(last_id_of(item)?);
+        if other != user {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
+}
+
+/// Public rooms by id above `after` whose name has `name` in it; and whether there are more. Looks at most at
+/// [`PUBLIC_ROOMS_SCAN_MAX`] names.
+pub(super) fn public_rooms(
+    view: &View<'_>,
+    name: &str,
+    after: RoomId,
+    limit: u32,
+) -> Result<(Vec<RoomRow>, bool), StoreError> {
+    let limit = (limit as usize).clamp(1, ROOMS_PAGE_MAX);
+    let name = name.to_lowercase();
+    let mut rooms = Vec::new();
+    for item in view.range(Table::Public, after.bytes(), &[0xff; 16]).take(PUBLIC_ROOMS_SCAN_MAX) {
+        let (key, found) = item.into_inner()?;
+        let matches = std::str::from_utf8(&found).is_ok_and(|found| found.contains(&name));
+        let Some(id) = keys::last_id(&key).map(RoomId::from_bytes).filter(|&id| matches && id > after) else { continue };
+        if rooms.len() == limit {
+            return Ok((rooms, true));
+        }
+        rooms.extend(room(view, id)?);
+    }
+    Ok((rooms, false))
+}
+
+/// Members by id above `after`; and whether there are more.
+pub(super) fn members(
+    view: &View<'_>,
+    room: RoomId,
+    after: UserId,
+    limit: u32,
+) -> Result<(Vec<MemberEntry>, bool), StoreError> {
+    let limit = (limit as usize).clamp(1, MEMBERS_PAGE_MAX);
+    let last = UserId::from_bytes([0xff; 16]);
+    let mut members = Vec::new();
+    for item in view.range(Table::Members, &keys::room_user(room, after), &keys::room_user(room, last)) {
+        let row: MemberRow = row_of(Table::Members, item)?;
+        if !row.is_member() || row.user <= after {
+            continue;
+        }
+        if members.len() == limit {
+            return Ok((members, true));
+        }
+        members.push(MemberEntry { user: row.user, role: row.role, joined_seq: row.joined_seq, tail: EmptyTail {} });
+    }
+    Ok((members, false))
+}

@@ -1,0 +1,96 @@
+//! Reads of the world: served by threads of their own, so that no read waits behind a commit. Each is of one instant, and sees
+//! everything that was answered as durable before it was asked.
+
+use super::append::SentRow;
+use super::disk::StopOnPanic;
+use super::tables::{Table, View, decode_event, row_of};
+use super::{Shared, accounts, keys, query};
+use crate::limits::STORE_PAGE_EVENTS_MAX;
+use crate::store::StoreError;
+use client_protocol::RoomId;
+use client_protocol::limits::{REPLAY_EVENTS_MAX, ROOMS_PAGE_MAX};
+use components::edge::{Found, Read, ReadRequest, Record, RoomSnapshot, StoreReply, Target};
+use components::limits::HYDRATE_TAIL_EVENTS;
+use components::rows::{MemberRow, RoomRow};
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
+
+/// A read to serve; `None` ends one thread.
+pub(super) type ReadJob = Option<ReadRequest>;
+
+/// Serves reads until told to end.
+pub(super) fn run(shared: &Shared, jobs: &Mutex<Receiver<ReadJob>>) {
+    let _stop = StopOnPanic;
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Some(request)) = job else { return };
+        let found = serve(shared, &request.read).unwrap_or_else(|error| {
+            tracing::error!(read = ?request.read, %error, "a read failed");
+            Found::Unavailable
+        });
+        shared.answer(vec![StoreReply::Read(request.token, found)]);
+    }
+}
+
+fn serve(shared: &Shared, read: &Read) -> Result<Found, StoreError> {
+    let view = shared.tables.view();
+    Ok(match *read {
+        Read::Room { room } => Found::Room(Box::new(room_snapshot(&view, room)?)),
+        Read::Account { user } => Found::Account(accounts::account_row(&view, user)?),
+        Read::Target { room, seq } => Found::Target(target(&view, room, seq)?.map(Box::new)),
+        Read::Key { room, actor, key } => {
+            let sent: Option<SentRow> = view.row(Table::Keys, &keys::sent(room, actor, key))?;
+            Found::Key(sent.map(|sent| (sent.seq, sent.time_ms)))
+        }
+        Read::Page { room, first_seq, last_seq } => Found::Page(records(&view, room, first_seq, last_seq)?),
+        Read::Rooms { user } => {
+            let (rooms, next) = query::rooms_of(&view, shared.meta.epoch, user, 0, ROOMS_PAGE_MAX as u32)?;
+            Found::Rooms(rooms, next)
+        }
+    })
+}
+
+/// Row, members and last events, all of one instant.
+fn room_snapshot(view: &View<'_>, room: RoomId) -> Result<RoomSnapshot, StoreError> {
+    let Some(row) = view.row::<RoomRow>(Table::Rooms, room.bytes())? else {
+        return Ok(RoomSnapshot { row: None, members: Vec::new(), tail: Vec::new() });
+    };
+    let members = view
+        .prefix(Table::Members, room.bytes())
+        .map(|item| row_of::<MemberRow>(Table::Members, item))
+        .collect::<Result<Vec<_>, _>>()?;
+    let wanted = (row.head - row.notified_seq.min(row.head)).clamp(HYDRATE_TAIL_EVENTS, REPLAY_EVENTS_MAX);
+    let first = row.head.saturating_sub(wanted) + 1;
+    let tail = records(view, room, first, row.head)?;
+    if tail.len() as u64 != row.head + 1 - first {
+        return Err(StoreError::Corrupt(format!("the log of room {room} has a gap before event {}", row.head)));
+    }
+    Ok(RoomSnapshot { row: Some(row), members, tail })
+}
+
+fn target(view: &View<'_>, room: RoomId, seq: u64) -> Result<Option<Target>, StoreError> {
+    let Some(event) = view.event(room, seq)? else { return Ok(None) };
+    let now = view.row(Table::Nows, &keys::room_number(room, seq))?.unwrap_or_default();
+    Ok(Some(Target { event, now }))
+}
+
+/// Records from `first` to `last`, dense, as far as there are any.
+fn records(view: &View<'_>, room: RoomId, first: u64, last: u64) -> Result<Vec<Record>, StoreError> {
+    let first = first.max(1);
+    let last = last.min(first.saturating_add(STORE_PAGE_EVENTS_MAX - 1));
+    let mut records = Vec::new();
+    if last < first {
+        return Ok(records);
+    }
+    for (expected, item) in
+        (first..).zip(view.range(Table::Events, &keys::room_number(room, first), &keys::room_number(room, last)))
+    {
+        let bytes = item.value()?;
+        let event = decode_event(&bytes)?;
+        if event.head.seq != expected {
+            return Err(StoreError::Corrupt(format!("event {expected} of room {room} is missing")));
+        }
+        records.push(Record { event, bytes: bytes.into() });
+    }
+    Ok(records)
+}

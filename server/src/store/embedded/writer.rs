@@ -1,0 +1,150 @@
+//! The writer: one thread, through which every event goes. What waits when it comes round becomes one commit with one sync (group
+//! commit): the busier the store, the larger the commits.
+
+use super::Shared;
+use super::append::{stage, stage_level};
+use super::disk::{Durable, StopOnPanic};
+use super::tables::{Overlay, Table, last_id_of};
+use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
+use crate::store::StoreError;
+use client_protocol::RoomId;
+use components::edge::{AppendRequest, AppendThen, StoreReply};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    /// Add events to logs. Bounded by the rooms in memory: each has one append open at most.
+    Append(Vec<AppendRequest>),
+    /// Followers of these rooms are done up to these seqs.
+    Levels(Vec<(RoomId, u64)>),
+    /// Finish and end.
+    Close,
+}
+
+/// The writer's state.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// Rooms that are marked dirty on the disk.
+    dirty: HashSet<RoomId>,
+    waiting: VecDeque<AppendRequest>,
+    /// Levels that are not written yet; bounded by the rooms that are dirty.
+    levels: BTreeMap<RoomId, u64>,
+    looked: Instant,
+    closing: bool,
+}
+
+impl Writer {
+    /// A writer for an open database.
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, StoreError> {
+        let dirty = dirty_rooms(&shared)?.into_iter().collect();
+        Ok(Self { shared, dirty, waiting: VecDeque::new(), levels: BTreeMap::new(), looked: Instant::now(), closing: false })
+    }
+
+    /// Works until it is told to close.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let _stop = StopOnPanic;
+        while !self.closing || !self.waiting.is_empty() {
+            if self.waiting.is_empty() {
+                let patience = if self.levels.is_empty() { STORE_LOOK_INTERVAL } else { STORE_LEVEL_INTERVAL };
+                match jobs.recv_timeout(patience) {
+                    Ok(job) => self.take(job),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => self.closing = true,
+                }
+            }
+            while let Ok(job) = jobs.try_recv() {
+                self.take(job);
+            }
+            if !self.waiting.is_empty() {
+                self.commit_some();
+            }
+            self.tend();
+        }
+        if let Err(error) = self.shared.tables.sync() {
+            tracing::error!(%error, "the last sync failed");
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Append(requests) => self.waiting.extend(requests),
+            Job::Levels(levels) => {
+                for (room, seq) in levels {
+                    let level = self.levels.entry(room).or_default();
+                    *level = seq.max(*level);
+                }
+            }
+            Job::Close => self.closing = true,
+        }
+    }
+
+    /// Commits what waits, cut so that no commit stalls the others for long, and answers it.
+    fn commit_some(&mut self) {
+        let mut overlay = Overlay::new(&self.shared.tables);
+        let mut replies = Vec::new();
+        let (mut events, mut bytes) = (0, 0);
+        while let Some(request) = self.waiting.front() {
+            let request_bytes: usize = request.records.iter().map(|record| record.bytes.len()).sum();
+            let full =
+                events + request.records.len() > STORE_COMMIT_EVENTS_MAX || bytes + request_bytes > STORE_COMMIT_BYTES_MAX;
+            if full && !replies.is_empty() {
+                break;
+            }
+            events += request.records.len();
+            bytes += request_bytes;
+            replies.push(stage(&mut overlay, request, self.dirty.contains(&request.room)));
+            self.waiting.pop_front();
+        }
+        match overlay.commit(&self.shared.disk, Durable::Synced) {
+            Ok(()) => self.dirty.extend(replies.iter().filter(|reply| reply.appended > 0).map(|reply| reply.room)),
+            Err(error) => {
+                tracing::debug!(%error, "a commit was refused");
+                for reply in &mut replies {
+                    reply.appended = 0;
+                    reply.then = AppendThen::Unavailable;
+                }
+            }
+        }
+        self.shared.answer(replies.into_iter().map(StoreReply::Append).collect());
+    }
+
+    /// Work that is done now and then: levels are written together, since a busy room would be marked and unmarked with every append.
+    fn tend(&mut self) {
+        if self.looked.elapsed() < STORE_LEVEL_INTERVAL && !self.closing {
+            return;
+        }
+        self.looked = Instant::now();
+        self.shared.disk.look();
+        if !self.levels.is_empty() {
+            self.store_levels();
+        }
+    }
+
+    fn store_levels(&mut self) {
+        let mut overlay = Overlay::new(&self.shared.tables);
+        let mut clean = Vec::new();
+        for (&room, &seq) in &self.levels {
+            match stage_level(&mut overlay, room, seq) {
+                Ok(true) => clean.push(room),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%room, %error, "a room cannot be marked as level"),
+            }
+        }
+        // Losing this means that followers look at the same events again: no reason for a sync.
+        if overlay.commit(&self.shared.disk, Durable::Later).is_ok() {
+            self.levels.clear();
+            for room in clean {
+                self.dirty.remove(&room);
+            }
+        }
+    }
+}
+
+/// The rooms that are marked dirty.
+pub(super) fn dirty_rooms(shared: &Shared) -> Result<Vec<RoomId>, StoreError> {
+    let view = shared.tables.view();
+    view.all(Table::Dirty).map(|item| Ok(RoomId::from_bytes(last_id_of(item)?))).collect()
+}
