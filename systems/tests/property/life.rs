@@ -48,7 +48,7 @@ pub(crate) fn live(seed: u64, flavour: Flavour, ops: &[Op]) -> Vec<u8> {
     let users: Vec<_> = (1..=USERS).map(|n| s.user(n)).collect();
     let devices = (0..DEVICES).map(|_| Device::default()).collect();
     let mut life = Life { s, users, devices, rooms: Vec::new(), sent: Vec::new() };
-    life.begin();
+    life.begin(seed);
     let one_in = match flavour {
         Flavour::Calm => 0,
         Flavour::Faults => 3,
@@ -64,7 +64,7 @@ pub(crate) fn live(seed: u64, flavour: Flavour, ops: &[Op]) -> Vec<u8> {
 }
 
 impl Life {
-    fn begin(&mut self) {
+    fn begin(&mut self, seed: u64) {
         let [a, b, c, _] = self.users[..] else { unreachable!() };
         let first = self.client(0);
         self.rooms = vec![
@@ -73,6 +73,13 @@ impl Life {
             self.s.create(first, kind::DIRECT, &[b]),
             RoomId::self_log(a),
         ];
+        if seed.is_multiple_of(2) {
+            // A long log, beyond what hydrating brings along: readers need pages.
+            for _ in 0..200 {
+                self.foreign(self.rooms[0], a, Act::Post);
+            }
+            self.s.restart(false);
+        }
     }
 
     /// Whose device it is: some users have two.
