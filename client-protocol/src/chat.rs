@@ -19,7 +19,7 @@ pub mod format {
 /// Body of a message: at most [`crate::limits::BODY_BYTES_MAX`] bytes. Closed: it grows by new formats, not by fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Body {
-    /// See [`format`].
+    /// See [`mod@format`].
     pub format: u8,
     /// The bytes. Empty where the message was deleted.
     pub bytes: Vec<u8>,

@@ -4,7 +4,7 @@
 //! ECS. `docs/protocol.md` describes the same bytes in words, so that clients can be written in any language.
 //!
 //! One feature has one file, of the same name as in `components` and `systems`: [`session`], [`room`], [`chat`],
-//! [`presence`], [`notification`]. Beside them: [`frame`] (the outer layer), [`event`] (records of a room's log), [`tail`] (how a
+//! [`presence`], [`notification`]. Beside them: [`frame`] (the outer layer), [`event`] (records of a room's log), [`mod@tail`] (how a
 //! body grows), [`codec`] (the only place that knows the encoding library), [`codes`], [`limits`] and [`ids`].
 
 pub mod chat;

@@ -12,7 +12,8 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024;
 pub const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// One record (event) of a room log, in bytes.
 pub const RECORD_BYTES_MAX: usize = 32 * 1024;
-/// What the decoder may allocate for one frame, in bytes, counted in memory sizes of the elements that a frame claims to have.
+/// What the lengths and counts in a body may claim before their elements are there, in bytes of memory. A tail inside has the same bound
+/// again; what was really there takes no more than a small multiple of the frame (`tests/bombs.rs` measures both).
 pub const DECODE_BYTES_MAX: usize = 256 * 1024;
 /// Members of a room.
 pub const ROOM_MEMBERS_MAX: usize = 10_000;

@@ -74,7 +74,7 @@ impl Client {
     pub fn session_items(&self) -> SessionItems {
         let mut items = self.shared.items.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = self.shared.items_taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let from_now = items.from_now();
+        let from_now = items.starting_now();
         if std::mem::replace(&mut *taken, true) { from_now } else { std::mem::replace(&mut *items, from_now) }
     }
 

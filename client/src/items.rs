@@ -58,7 +58,7 @@ impl SessionItems {
         Self { items }
     }
 
-    pub(crate) fn from_now(&self) -> Self {
+    pub(crate) fn starting_now(&self) -> Self {
         Self { items: self.items.resubscribe() }
     }
 

@@ -241,7 +241,7 @@ impl Request {
             return Some(Answered::NeedsToken);
         }
         // A refusal for lack of means says nothing about a try before it.
-        if !leaves_open(code) && !(self.uncertain && is_transient(code)) {
+        if !(leaves_open(code) || self.uncertain && is_transient(code)) {
             return None;
         }
         self.uncertain = true;

@@ -59,6 +59,10 @@ pub const SWEEP_ROOMS: usize = 100;
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Time that requests in flight get to end when the server drains; a request ends within 2 s by itself.
 pub const DRAIN_APPENDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a drain looks whether sessions and requests have ended.
+pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Time for the last writes of the world, after all edges are closed.
+pub const LATE_WRITES_TIME: Duration = Duration::from_millis(200);
 
 // The store.
 
@@ -117,8 +121,6 @@ pub const REST_HEADER_BYTES_MAX: usize = 16 * 1024;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Entries of a page that a client asked for without saying how many.
 pub const PAGE_DEFAULT: u32 = 50;
-/// Bytes that the entries of a page may have, so that the page fits one frame.
-pub const PAGE_BYTES_MAX: usize = client_protocol::limits::FRAME_BYTES_MAX - 1_024;
 /// Threads that hash passwords. Each needs 19 MiB while it works.
 pub const PASSWORD_THREADS: usize = 1;
 /// Bytes of a password, at least.
@@ -151,10 +153,6 @@ pub const LIVE_LOGINS_MAX: usize = 65_536;
 pub const LIVE_LOGIN_TIME: Duration = Duration::from_secs(5);
 /// Addresses whose rate is remembered; beyond, new ones share one budget.
 pub const RATE_ADDRESSES_MAX: usize = 65_536;
-/// Pages of a user's rooms that are read to find one of them.
-pub const ROOM_ENTRY_PAGES_MAX: usize =
-    client_protocol::limits::USER_ROOMS_MAX.div_ceil(client_protocol::limits::ROOMS_PAGE_MAX) + 1;
 
-const _: () = assert!(client_protocol::limits::RECORD_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(PAGE_DEFAULT as usize <= client_protocol::limits::HISTORY_PAGE_MAX);
 const _: () = assert!(LIVE_LOGIN_TIME.as_secs() <= 5, "account facts are enforced within 5 s (promise P5)");

@@ -9,10 +9,9 @@
 //! Of rooms that are not public outsiders learn nothing: `not_found`. A user's own log is no room here. Stores decide nothing of this:
 //! they are asked only for what was found to be allowed.
 
-use crate::limits::{PAGE_BYTES_MAX, ROOM_ENTRY_PAGES_MAX};
 use crate::store::{HistoryQuery, Store, StoreError};
 use client_protocol::chat::HistoryPage;
-use client_protocol::limits::{HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX, ROOMS_PAGE_MAX};
+use client_protocol::limits::{HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX, PAGE_BYTES_MAX, ROOMS_PAGE_MAX};
 use client_protocol::room::{MemberEntry, Members, RoomEntry, Rooms, kind};
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
@@ -20,6 +19,7 @@ use client_protocol::{Code, Encode, Query, RoomId, ServerFrame, UserId, codec};
 use components::rows::{MemberRow, RoomRow, membership};
 use std::fmt;
 use std::sync::Arc;
+use systems::rules::visible_until;
 
 /// Why a query was refused.
 #[derive(Debug, thiserror::Error)]
@@ -88,15 +88,6 @@ impl From<StoreError> for QueryError {
     }
 }
 
-/// What somebody may read of a room's messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sight {
-    /// All.
-    Member,
-    /// Up to this seq.
-    Until(u64),
-}
-
 /// Which part of a page is its far end: what goes if the page is too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FarEnd {
@@ -137,7 +128,7 @@ fn page_limit(asked: u32, max: usize) -> Result<u32, QueryError> {
     }
 }
 
-/// Cuts a page at its far end until its entries fit; says whether any went. One entry always fits (see [`crate::limits`]).
+/// Cuts a page at its far end until its entries fit; says whether any went. One entry always fits (see [`client_protocol::limits`]).
 fn fit<T: Encode>(entries: &mut Vec<T>, far_end: FarEnd) -> bool {
     let sizes: Vec<usize> = entries.iter().map(|entry| codec::encode(entry).len()).collect();
     let mut bytes = 0;
@@ -182,14 +173,6 @@ impl Queries {
         }
     }
 
-    fn sight(row: &RoomRow, member: Option<&MemberRow>) -> Result<Sight, QueryError> {
-        match member {
-            Some(member) if member.is_member() => Ok(Sight::Member),
-            Some(member) if member.left_seq > 0 => Ok(Sight::Until(member.left_seq)),
-            member => Err(Self::refusal(row, member)),
-        }
-    }
-
     /// A room as it is now, for its members; public ones for everybody.
     ///
     /// # Errors
@@ -228,13 +211,13 @@ impl Queries {
     ) -> Result<HistoryPage, QueryError> {
         let limit = page_limit(limit, HISTORY_PAGE_MAX)?;
         let (row, member) = self.look(user, room).await?;
-        let last_seq = match Self::sight(&row, member.as_ref())? {
-            Sight::Member => u64::MAX,
-            Sight::Until(seq) => seq,
-        };
+        let last_seq = visible_until(member.as_ref()).ok_or_else(|| Self::refusal(&row, member.as_ref()))?;
         let query = HistoryQuery { room, viewer: user, before, after, limit, last_seq };
         let mut page = self.store.history(query).await?;
         page.head = page.head.min(last_seq);
+        for message in &mut page.messages {
+            message.as_of = message.as_of.min(last_seq);
+        }
         let far_end = if before == 0 && after > 0 { FarEnd::Last } else { FarEnd::First };
         page.more |= fit(&mut page.messages, far_end);
         Ok(page)
@@ -297,7 +280,7 @@ impl Queries {
         if !member.as_ref().is_some_and(MemberRow::is_member) {
             return Err(Self::refusal(&row, member.as_ref()));
         }
-        let stored = self.room_entry(user, room).await?.ok_or(QueryError::NotFound)?;
+        let stored = self.store.room_entry(user, room).await?.ok_or(QueryError::NotFound)?;
         let (head, message_no) = (stored.head, stored.message_no);
         let read_seq = stored.read_seq.max(at_least.min(head));
         let unread = if read_seq == stored.read_seq {
@@ -309,21 +292,6 @@ impl Queries {
             page.messages.first().map_or(0, |message| (message_no + 1).saturating_sub(message.message_no))
         };
         Ok(ReadState { read_seq, unread, head, message_no })
-    }
-
-    async fn room_entry(&self, user: UserId, room: RoomId) -> Result<Option<RoomEntry>, QueryError> {
-        let mut offset = 0;
-        for _page in 0..ROOM_ENTRY_PAGES_MAX {
-            let (rooms, next) = self.store.rooms_of(user, offset, ROOMS_PAGE_MAX as u32).await?;
-            if let Some(entry) = rooms.into_iter().find(|entry| entry.room == room) {
-                return Ok(Some(entry));
-            }
-            if next == 0 {
-                break;
-            }
-            offset = next;
-        }
-        Ok(None)
     }
 
     /// Answers a query of a QUIC stream: the one frame to send.

@@ -18,6 +18,7 @@ use client_protocol::{Code, RoomId, ServerFrame};
 use components::edge::{Found, Read, Reads, SessionHandle, Slot};
 use components::limits::{PAGE_EVENTS, PAGE_RETRY_US, ROOM_PAGES_MAX, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
 use components::room::{HotLog, OpenReads, Page, ReadFor, Room, RoomIndex, RoomState, Subscriber, Subscribers};
+use components::rows::membership;
 use components::session::{Session, Subscriptions};
 use components::time::{Node, Now, Tuning};
 use std::collections::BTreeSet;
@@ -84,6 +85,10 @@ fn attach_pages(
         let Ok((room, mut subscribers)) = rooms.get_mut(entity) else { continue };
         // Dropped meanwhile: nobody needs it, or a message on it was deleted.
         let Some(page) = subscribers.pages.get_mut(&first_seq) else { continue };
+        if !matches!(page, Page::Loading(token) if *token == answer.token) {
+            // It was dropped and asked for again: this answer may be from before the delete.
+            continue;
+        }
         let mut at_us = now.mono_us;
         match &answer.found {
             Found::Page(records) if records.iter().zip(first_seq..).all(|(record, seq)| record.event.head.seq == seq) => {
@@ -147,7 +152,7 @@ enum Served {
 
 fn flush_rooms(
     mut flushing: Flushing,
-    mut rooms: Query<(&Room, &RoomState, &mut HotLog, &mut Subscribers)>,
+    mut rooms: Query<(&Room, Option<&RoomState>, &mut HotLog, &mut Subscribers)>,
     mut index: ResMut<RoomIndex>,
 ) {
     let now_us = flushing.now.mono_us;
@@ -165,7 +170,8 @@ fn flush_rooms(
     // Small rooms first: nobody waits behind a large one.
     due.sort_unstable();
     for (_, entity) in due {
-        let Ok((room, state, mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
+        // A room that is still being loaded is flushed when its first reader is let in.
+        let Ok((room, Some(state), mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
         if flushing.slot.events_sent >= SLOT_SENDS_MAX {
             queue_flush(&mut index, entity, &mut subscribers, now_us);
             continue;
@@ -173,7 +179,7 @@ fn flush_rooms(
         let before = hot.bytes;
         hot_log::cut(&mut hot, room.id);
         index.hot_bytes = index.hot_bytes - before + hot.bytes;
-        if flushing.flush_room(entity, room.id, state.row.head, &hot, &mut subscribers) {
+        if flushing.flush_room(entity, room.id, state, &hot, &mut subscribers) {
             queue_flush(&mut index, entity, &mut subscribers, now_us);
         }
     }
@@ -190,7 +196,14 @@ struct Last {
 
 impl Flushing<'_, '_> {
     /// Gives every reader what is between its cursor and the head; says whether more can go out at once.
-    fn flush_room(&mut self, entity: Entity, room: RoomId, head: u64, hot: &HotLog, subscribers: &mut Subscribers) -> bool {
+    fn flush_room(
+        &mut self,
+        entity: Entity,
+        room: RoomId,
+        state: &RoomState,
+        hot: &HotLog,
+        subscribers: &mut Subscribers,
+    ) -> bool {
         let mut more = false;
         let mut ended = Vec::new();
         let mut needed = BTreeSet::new();
@@ -203,7 +216,7 @@ impl Flushing<'_, '_> {
                 break;
             }
             let Subscribers { list, pages, .. } = subscribers;
-            match self.serve(&mut list[at], room, head, hot, pages, &mut last) {
+            match self.serve(&mut list[at], room, state, hot, pages, &mut last) {
                 Served::Level | Served::Blocked => {}
                 Served::More => more = true,
                 Served::NeedsPage(page) => {
@@ -216,7 +229,7 @@ impl Flushing<'_, '_> {
         let whole_pass = subscribers.resume_at == 0;
         if whole_pass {
             subscribers.flushed_us = self.now.mono_us;
-            self.ask_for_pages(entity, room, subscribers, &needed, head);
+            self.ask_for_pages(entity, room, subscribers, &needed, state.row.head);
         }
         subscribers.list.retain(|subscriber| !ended.contains(&subscriber.session));
         for session in ended {
@@ -233,11 +246,12 @@ impl Flushing<'_, '_> {
         &mut self,
         subscriber: &mut Subscriber,
         room: RoomId,
-        head: u64,
+        state: &RoomState,
         hot: &HotLog,
         pages: &std::collections::BTreeMap<u64, Page>,
         last: &mut Option<Last>,
     ) -> Served {
+        let head = state.row.head;
         let until = subscriber.end_seq.unwrap_or(head).min(head);
         if subscriber.next_seq > until && subscriber.end_seq.is_none() {
             return Served::Level;
@@ -273,7 +287,7 @@ impl Flushing<'_, '_> {
         match subscriber.end_seq {
             _ if subscriber.next_seq <= until => Served::More,
             Some(end_seq) if subscriber.next_seq > end_seq => {
-                self.end(subscriber.handle, room, end_seq);
+                self.end(subscriber, room, end_seq, state);
                 Served::Ended
             }
             _ => Served::Level,
@@ -292,7 +306,7 @@ impl Flushing<'_, '_> {
         }
         match pages.range(..=next_seq).next_back()?.1 {
             Page::Ready(chunks) => hot_log::frame_from(chunks.iter(), room, next_seq, until),
-            Page::Loading => None,
+            Page::Loading(_) => None,
         }
     }
 
@@ -303,10 +317,11 @@ impl Flushing<'_, '_> {
         subscriber.next_seq = head + 1;
     }
 
-    fn end(&mut self, session: SessionHandle, room: RoomId, last_seq: u64) {
-        let code = Code::NotFound.number();
+    fn end(&mut self, subscriber: &Subscriber, room: RoomId, last_seq: u64, state: &RoomState) {
+        let banned = state.members.get(&subscriber.user).is_some_and(|member| member.state == membership::BANNED);
+        let code = if banned { Code::Banned } else { Code::NotFound }.number();
         let frame = ServerFrame::SubscriptionEnded(SubscriptionEnded { room, last_seq, code, tail: EmptyTail::default() });
-        self.say(session, &frame);
+        self.say(subscriber.handle, &frame);
     }
 
     /// After the events that went before: this does not pass through the outbox.
@@ -346,9 +361,10 @@ impl Flushing<'_, '_> {
             if pages.contains_key(&first_seq) {
                 continue;
             }
-            pages.insert(first_seq, Page::Loading);
             let read = Read::Page { room, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
-            ask_store(&mut self.open, &mut self.reads, ReadFor::Page { room: entity, first_seq }, read);
+            let purpose = ReadFor::Page { room: entity, first_seq };
+            let token = ask_store(&mut self.open, &mut self.reads, purpose, read);
+            pages.insert(first_seq, Page::Loading(token));
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct AppendReplied(pub AppendReply);
 /// The store answered a read.
 #[derive(Message, Debug)]
 pub struct ReadAnswered {
+    /// Of the request.
+    pub token: u64,
     /// What it was for.
     pub purpose: ReadFor,
     /// What was found.
@@ -103,7 +105,7 @@ fn sort_store_replies(
             StoreReply::Read(token, found) => {
                 // An answer to a question that nobody has any more is dropped.
                 if let Some(purpose) = open.by_token.remove(&token) {
-                    reads.write(ReadAnswered { purpose, found });
+                    reads.write(ReadAnswered { token, purpose, found });
                 }
             }
         }
@@ -203,11 +205,18 @@ fn receive(from: From, command: Command, received: &mut Received, outbox: &mut O
     }
 }
 
-/// Asks the store for something; the answer comes as [`ReadAnswered`] with this purpose.
-pub fn ask_store(open: &mut OpenReads, reads: &mut components::edge::Reads, purpose: ReadFor, read: components::edge::Read) {
+/// Asks the store for something; the answer comes as [`ReadAnswered`] with this purpose and the token that is answered here.
+pub fn ask_store(
+    open: &mut OpenReads,
+    reads: &mut components::edge::Reads,
+    purpose: ReadFor,
+    read: components::edge::Read,
+) -> u64 {
     open.last_token += 1;
-    open.by_token.insert(open.last_token, purpose);
-    reads.0.push(components::edge::ReadRequest { token: open.last_token, read });
+    let token = open.last_token;
+    open.by_token.insert(token, purpose);
+    reads.0.push(components::edge::ReadRequest { token, read });
+    token
 }
 
 /// The features that take part in ingest, so that their order is stated where it is decided.

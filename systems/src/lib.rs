@@ -1,7 +1,7 @@
 //! The verbs of the Starling world: systems by feature, in the order of the tick.
 //!
 //! Start with [`schedule`]: the whole tick is on its screen. A feature has one file ([`session`], [`user`], [`room`], [`chat`],
-//! [`presence`], [`notification`]); what all features pass through has one too ([`ingest`], [`sequence`], [`delivery`], [`flush`], [`outbox`]).
+//! [`presence`], [`notification`]); what all features pass through has one too ([`ingest`], [`sequence`], [`delivery`], [`flush`], [`outbox`]), and [`follow`].
 //! Rules of the domain are plain functions on plain data: [`fold`] (what a log means) and [`rules`] (who may do what).
 //!
 //! Nothing here does I/O, reads a clock or draws a random number: the same inputs in the same ticks give the same bytes out.
@@ -11,6 +11,7 @@ pub mod core;
 pub mod delivery;
 pub mod flush;
 pub mod fold;
+pub mod follow;
 pub mod hot_log;
 pub mod ingest;
 pub mod notification;

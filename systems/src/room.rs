@@ -17,7 +17,7 @@ use bevy_app::{App, Plugin};
 use bevy_ecs::message::Messages;
 use bevy_ecs::prelude::*;
 use client_protocol::limits::{
-    FIRST_MEMBERS_MAX, REPLAY_EVENTS_MAX, ROOM_NAME_BYTES_MAX, ROOM_TOPIC_BYTES_MAX, SUBSCRIPTIONS_MAX,
+    FIRST_MEMBERS_MAX, REPLAY_EVENTS_MAX, REQUEST_TIMEOUT_MS, ROOM_NAME_BYTES_MAX, ROOM_TOPIC_BYTES_MAX, SUBSCRIPTIONS_MAX,
 };
 use client_protocol::room::{
     CommandHead, CreateRoom, LIVE, MemberChanged, Reset, RoleChanged, RoomCreated, SettingsChanged, SettingsTail, Subscribe,
@@ -28,13 +28,14 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, EventBody, RoomId, ServerFrame, UserId};
 use components::edge::{Found, Origin, Read, Reads, Record, RoomSnapshot};
 use components::limits::ROOM_RETRY_US;
-use components::notification::Unbumped;
+use components::notification::{NotifyQueue, Unbumped};
+use components::presence::PresenceWatch;
 use components::room::{
     AppendState, HotLog, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, SubscribeAsked, Subscriber, Subscribers,
     Waiting,
 };
 use components::rows::{RoomRow, membership};
-use components::session::Subscriptions;
+use components::session::{Subscriptions, Watches};
 use components::time::{Node, Now};
 use std::collections::BTreeMap;
 
@@ -86,7 +87,9 @@ fn check_settings(settings: &SettingsTail) -> Result<(), Reply> {
 ///
 /// The command, where it is no room command.
 pub fn draft(actor: UserId, command: Command) -> Result<Result<Submission, Reply>, Command> {
-    let submission = |head: CommandHead, body| Ok(Submission { room: head.room, key: head.key, retry: head.retry, body });
+    let submission = |head: CommandHead, body| {
+        Ok(Submission { room: head.room, key: head.key, retry: head.retry, body, deadline_us: None })
+    };
     let changed = |user| MemberChanged { user, tail: EmptyTail::default() };
     Ok(match command {
         Command::CreateRoom(create) => draft_room(actor, create),
@@ -127,7 +130,7 @@ fn draft_room(actor: UserId, create: CreateRoom) -> Result<Submission, Reply> {
     };
     let settings = if create.kind == kind::DIRECT { SettingsTail::default() } else { create.settings };
     let body = EventBody::RoomCreated(RoomCreated { kind: create.kind, members, settings });
-    Ok(Submission { room, key: create.key, retry: true, body })
+    Ok(Submission { room, key: create.key, retry: true, body, deadline_us: None })
 }
 
 /// The entity of a room, spawned if need be; the store is then asked for it.
@@ -156,6 +159,14 @@ pub fn ensure_room(world: &mut World, id: RoomId) -> Entity {
     entity
 }
 
+/// Brings in a room whose followers may not have finished before the last stop, until the store can be read.
+pub(crate) fn sweep(world: &mut World, id: RoomId) {
+    let room = ensure_room(world, id);
+    if let Some(mut unbumped) = world.get_mut::<Unbumped>(room) {
+        unbumped.swept = true;
+    }
+}
+
 fn ask_for_room(world: &mut World, entity: Entity, room: RoomId) {
     world.resource_scope(|world, mut open: Mut<OpenReads>| {
         let mut reads = world.resource_mut::<Reads>();
@@ -166,15 +177,15 @@ fn ask_for_room(world: &mut World, entity: Entity, room: RoomId) {
 /// Whether the store's answer makes sense; the state and the last events if so.
 fn rebuild(id: RoomId, snapshot: &RoomSnapshot) -> Result<(RoomState, Vec<Record>), &'static str> {
     let row = snapshot.row.clone().unwrap_or_else(|| RoomRow::empty(id));
-    if snapshot.tail.iter().any(|event| event.body.stops_old_nodes()) {
+    if snapshot.tail.iter().any(|record| record.event.body.stops_old_nodes()) {
         return Err("an event that this version must understand and does not");
     }
     let first = row.head + 1 - snapshot.tail.len() as u64;
-    if snapshot.tail.iter().zip(first..).any(|(event, seq)| event.head.seq != seq) {
+    if snapshot.tail.iter().zip(first..).any(|(record, seq)| record.event.head.seq != seq) {
         return Err("the last events are not dense up to the head");
     }
     let members = snapshot.members.iter().map(|member| (member.user, member.clone())).collect();
-    Ok((RoomState { row, members }, snapshot.tail.iter().map(|event| hot_log::record(event.clone())).collect()))
+    Ok((RoomState { row, members }, snapshot.tail.clone()))
 }
 
 fn hydrate_rooms(
@@ -184,6 +195,7 @@ fn hydrate_rooms(
     mut rooms: Query<(&mut Room, &mut HotLog, &mut Unbumped, &mut Waiting)>,
     mut index: ResMut<RoomIndex>,
     mut settled: MessageWriter<Settled>,
+    mut notify: ResMut<NotifyQueue>,
 ) {
     for answer in answers.read() {
         let ReadFor::Room(entity) = answer.purpose else { continue };
@@ -197,11 +209,13 @@ fn hydrate_rooms(
             Ok((state, tail)) => {
                 room.hydration = Hydration::Ready;
                 unbumped.level_seq = state.row.notified_seq;
+                unbumped.failed_from = None;
+                unbumped.swept = false;
                 waiting.conflicts = 0;
                 index.hot_bytes -= hot.bytes;
                 *hot = HotLog::default();
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
-                for record in tail {
+                for record in hot_log::newest(tail) {
                     hot_log::push(&mut hot, record);
                 }
                 index.hot_bytes += hot.bytes;
@@ -215,7 +229,13 @@ fn hydrate_rooms(
                 if matches!(answer.found, Found::Room(_)) {
                     tracing::error!(room = %room.id, why, "a room is quarantined");
                 }
-                room.hydration = Hydration::Failed { retry_us: now.mono_us + ROOM_RETRY_US };
+                let retry_us = now.mono_us + ROOM_RETRY_US;
+                room.hydration = Hydration::Failed { retry_us };
+                unbumped.swept &= matches!(answer.found, Found::Unavailable);
+                if unbumped.swept && !unbumped.level_queued {
+                    unbumped.level_queued = true;
+                    notify.levels.insert((retry_us, entity));
+                }
             }
         }
     }
@@ -229,6 +249,7 @@ fn change_subscriptions(world: &mut World) {
             SubscriptionChanged::Unsubscribe(from, id) => {
                 let room = world.resource::<RoomIndex>().by_id.get(&id).copied();
                 if let (Some(room), Some(session)) = (room, from.session) {
+                    supersede(world, room, session);
                     forget_subscriber(world, room, session);
                     if let Some(mut subscriptions) = world.get_mut::<Subscriptions>(session) {
                         subscriptions.0.remove(&room);
@@ -250,6 +271,7 @@ fn ask_to_subscribe(world: &mut World, from: From, subscribe: &Subscribe) {
     };
     let room = ensure_room(world, subscribe.room);
     // Subscribing again moves the cursor.
+    supersede(world, room, session);
     forget_subscriber(world, room, session);
     let now_us = world.resource::<Now>().mono_us;
     let Some(mut subscriptions) = world.get_mut::<Subscriptions>(session) else { return };
@@ -273,6 +295,17 @@ fn ask_to_subscribe(world: &mut World, from: From, subscribe: &Subscribe) {
     world.resource_mut::<RoomIndex>().asked.insert(room);
 }
 
+/// A later word of a session on a room answers an earlier one that still waits.
+fn supersede(world: &mut World, room: Entity, session: Entity) {
+    let Some(subscribers) = world.get::<Subscribers>(room) else { return };
+    let waiting = subscribers.asked.iter().filter(|asked| asked.session == session);
+    let origins: Vec<_> = waiting.map(|asked| Origin::Session { session: asked.handle, request: asked.request }).collect();
+    let mut outbox = world.resource_mut::<Outbox>();
+    for origin in origins {
+        outbox.reply(origin, Reply::refused(Code::Conflict, "the session asked for something else meanwhile"));
+    }
+}
+
 /// Ends a session's reading of a room, wherever it stands.
 pub(crate) fn forget_subscriber(world: &mut World, room: Entity, session: Entity) {
     let now_us = world.resource::<Now>().mono_us;
@@ -291,8 +324,9 @@ fn admit_subscribers(
     now: Res<Now>,
     node: Res<Node>,
     mut rooms: Query<(&Room, Option<&RoomState>, &mut Subscribers)>,
-    mut sessions: Query<&mut Subscriptions>,
+    mut sessions: Query<(&mut Subscriptions, &Watches)>,
     mut index: ResMut<RoomIndex>,
+    mut watch: ResMut<PresenceWatch>,
     mut outbox: ResMut<Outbox>,
 ) {
     let asked = std::mem::take(&mut index.asked);
@@ -300,7 +334,17 @@ fn admit_subscribers(
         let Ok((room, state, mut subscribers)) = rooms.get_mut(entity) else { continue };
         let state = match (room.hydration, state) {
             (Hydration::Loading, _) => {
-                index.asked.insert(entity);
+                let late = |asked: &mut SubscribeAsked| asked.asked_us + REQUEST_TIMEOUT_MS * 1_000 <= now.mono_us;
+                for asked in subscribers.asked.extract_if(.., late) {
+                    let origin = Origin::Session { session: asked.handle, request: asked.request };
+                    outbox.reply(origin, Reply::retry_after(Code::Unavailable, 1_000));
+                    if let Ok((mut subscriptions, _)) = sessions.get_mut(asked.session) {
+                        subscriptions.0.remove(&entity);
+                    }
+                }
+                if !subscribers.asked.is_empty() {
+                    index.asked.insert(entity);
+                }
                 continue;
             }
             (Hydration::Ready, Some(state)) => Some(state),
@@ -317,11 +361,15 @@ fn admit_subscribers(
                         outbox.frame(asked.handle, &ServerFrame::Reset(reset));
                     }
                     subscribers.list.push(subscriber);
+                    // More people share a room with this session now.
+                    if let Ok((_, watches)) = sessions.get(asked.session) {
+                        watch.changed.extend(watches.0.keys());
+                    }
                     crate::flush::queue_flush(&mut index, entity, &mut subscribers, now.mono_us);
                 }
                 Err(refusal) => {
                     outbox.reply(origin, refusal);
-                    if let Ok(mut subscriptions) = sessions.get_mut(asked.session) {
+                    if let Ok((mut subscriptions, _)) = sessions.get_mut(asked.session) {
                         subscriptions.0.remove(&entity);
                     }
                 }
@@ -380,7 +428,7 @@ fn evict_rooms(
             && subscribers.list.is_empty()
             && subscribers.asked.is_empty()
             && room.hydration != Hydration::Loading
-            && unbumped.open == 0
+            && unbumped.open.is_empty()
             && !unbumped.queued
             && !unbumped.level_queued;
         if !quiet || room.used_us + node.tuning.idle_us > now.mono_us {

@@ -17,7 +17,7 @@ pub use password::{PasswordError, PasswordPool};
 pub use token::{Claims, TokenError, Tokens};
 
 use crate::store::StoreError;
-use client_protocol::{CloseCode, Code};
+use client_protocol::Code;
 
 /// Why a call about accounts was refused.
 #[derive(Debug, thiserror::Error)]
@@ -90,19 +90,6 @@ impl AuthError {
             Self::Overloaded { .. } => Code::Overloaded,
             Self::Unavailable => Code::Unavailable,
             Self::Internal(_) => Code::Internal,
-        }
-    }
-
-    /// How a connection that showed such a token is closed.
-    #[must_use]
-    pub const fn close_code(&self) -> CloseCode {
-        match self {
-            Self::TokenExpired => CloseCode::TokenExpired,
-            Self::SessionRevoked => CloseCode::SessionRevoked,
-            Self::AccountDisabled => CloseCode::AccountDisabled,
-            Self::RateLimited { .. } | Self::Overloaded { .. } => CloseCode::Overloaded,
-            Self::Unavailable | Self::Internal(_) => CloseCode::Internal,
-            _ => CloseCode::Unauthenticated,
         }
     }
 }

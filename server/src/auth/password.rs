@@ -157,13 +157,10 @@ fn work(argon: &Argon2<'_>, queue: &Mutex<Receiver<Job>>) {
 
 /// Makes this thread give way to those that carry messages.
 fn lower_priority() {
+    // On Linux, "this process" is the calling thread; elsewhere the whole process would be meant, so it is left alone.
     #[cfg(target_os = "linux")]
-    {
-        // SAFETY: the call takes plain numbers and touches no memory of ours. On Linux, process 0 is the calling thread.
-        let outcome = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
-        if outcome != 0 {
-            tracing::debug!("the priority of a password thread could not be lowered");
-        }
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the priority of a password thread could not be lowered");
     }
 }
 

@@ -43,7 +43,7 @@ impl Follower for LocalFollower {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Followed>> + Send + '_>> {
         Box::pin(async {
             match self.receiver.recv().await {
-                Ok(notice) => Some(Followed::Notice(notice)),
+                Ok(notice) => Some(Followed::Notice(Box::new(notice))),
                 Err(RecvError::Lagged(missed)) => Some(Followed::Missed(missed)),
                 Err(RecvError::Closed) => None,
             }
@@ -75,7 +75,7 @@ mod tests {
         bus.publish(vec![notice(2), notice(3)]);
         for expected in [2, 3] {
             match follower.next().await.unwrap() {
-                Followed::Notice((_, record)) => assert_eq!(record.event.head.seq, expected),
+                Followed::Notice(notice) => assert_eq!(notice.1.event.head.seq, expected),
                 Followed::Missed(missed) => panic!("missed {missed}"),
             }
         }

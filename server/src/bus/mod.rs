@@ -15,7 +15,7 @@ pub type Notice = (RoomId, Record);
 #[derive(Debug, Clone)]
 pub enum Followed {
     /// The next committed event.
-    Notice(Notice),
+    Notice(Box<Notice>),
     /// So many were missed: read the logs.
     Missed(u64),
 }

@@ -161,7 +161,7 @@ settings! {
             "Time that sessions get to go away before the process ends", |c, t| put(&mut c.drain_s, within(t, 0..=300));
     }
     "Logging" {
-        log, "STARLING_LOG", "FILTER", "info", "error, warn, info, debug, trace, off, or directives such as info,server::rest=debug",
+        log, "STARLING_LOG", "FILTER", "info,fjall=warn,lsm_tree=warn", "error, warn, info, debug, trace, off, or directives such as info,server::rest=debug",
             "Which lines are written", |c, t| put(&mut c.log, log_filter(t));
         log_format, "STARLING_LOG_FORMAT", "text|json", "text", "text or json",
             "How they look", |c, t| put(&mut c.log_format, log_format(t));

@@ -128,7 +128,6 @@ fn documented() -> OpenApiRouter<Api> {
 }
 
 /// Every call, its description at `/openapi.json` and a page to read it at `/docs`.
-#[must_use]
 pub fn router(api: Api) -> Router {
     let (calls, mut description) = documented().split_for_parts();
     openapi::complete(&mut description);

@@ -192,6 +192,9 @@ pub trait Store: Send + Sync + 'static {
     /// Rooms that a user is a member of, newest event first; answers the page and where the next one starts (0: nowhere).
     fn rooms_of(&self, user: UserId, offset: u32, limit: u32) -> Answer<'_, (Vec<RoomEntry>, u32)>;
 
+    /// A room as the list of `user`, who is or was a member of it, shows it; `None` for others.
+    fn room_entry(&self, user: UserId, room: RoomId) -> Answer<'_, Option<RoomEntry>>;
+
     /// Public rooms by id above `after`, whose name has `name` in it (case folded; empty matches all); and whether there are more.
     fn public_rooms(&self, name: String, after: RoomId, limit: u32) -> Answer<'_, (Vec<RoomRow>, bool)>;
 

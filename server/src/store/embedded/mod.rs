@@ -9,6 +9,7 @@
 //! | [`tables`], [`keys`] | tables, their keys; a view of one instant; writes on top of the database |
 //! | [`append`], [`projection`] | what an append writes |
 //! | [`writer`], [`disk`] | group commit; when the disk fails |
+//! | [`torn`] | what a power cut may leave |
 //! | [`read`] | the world's reads |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
@@ -25,6 +26,7 @@ mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod torn;
 mod writer;
 
 use super::{
@@ -319,6 +321,11 @@ impl Store for EmbeddedStore {
     fn rooms_of(&self, user: UserId, offset: u32, limit: u32) -> Answer<'_, (Vec<RoomEntry>, u32)> {
         let epoch = self.shared.meta.epoch;
         self.reading(move |view| query::rooms_of(view, epoch, user, offset, limit))
+    }
+
+    fn room_entry(&self, user: UserId, room: RoomId) -> Answer<'_, Option<RoomEntry>> {
+        let epoch = self.shared.meta.epoch;
+        self.reading(move |view| query::room_entry(view, epoch, user, room))
     }
 
     fn public_rooms(&self, name: String, after: RoomId, limit: u32) -> Answer<'_, (Vec<RoomRow>, bool)> {

@@ -52,7 +52,8 @@ pub(super) fn rooms_of(
     Ok((entries, next))
 }
 
-fn room_entry(view: &View<'_>, epoch: u64, user: UserId, id: RoomId) -> Result<Option<RoomEntry>, StoreError> {
+/// A room as the list of one who is or was a member of it shows it.
+pub(super) fn room_entry(view: &View<'_>, epoch: u64, user: UserId, id: RoomId) -> Result<Option<RoomEntry>, StoreError> {
     let (Some(row), Some(member)) = (room(view, id)?, member(view, id, user)?) else { return Ok(None) };
     let mark: MarkRow = view.row(Table::Marks, &keys::user_room(user, id))?.unwrap_or_default();
     // A mark of another epoch may be of a log that was longer than this one.

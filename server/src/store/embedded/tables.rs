@@ -2,10 +2,12 @@
 //! sees its own writes before they are committed.
 
 use super::disk::{Disk, Durable};
+use super::torn;
 use crate::limits::{STORE_CONFLICT_EVENTS_MAX, STORE_JOURNAL_BYTES_MAX, STORE_WORKERS};
 use crate::store::StoreError;
 use client_protocol::codec::{self, Decode, Encode};
 use client_protocol::{Event, RoomId};
+use components::edge::Record;
 use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -86,6 +88,28 @@ pub(super) fn decode_event(bytes: &[u8]) -> Result<Event, StoreError> {
     }
 }
 
+fn open_database(folder: &Path, cache_bytes: u64) -> Result<Database, StoreError> {
+    let open = || {
+        Database::builder(folder)
+            .cache_size(cache_bytes)
+            .worker_threads(STORE_WORKERS)
+            .max_journaling_size(STORE_JOURNAL_BYTES_MAX)
+            .open()
+    };
+    let error = match open() {
+        Err(fjall::Error::JournalRecovery(error)) => error,
+        opened => return Ok(opened?),
+    };
+    let Some(torn) = torn::cut_off(folder)? else { return Err(fjall::Error::JournalRecovery(error).into()) };
+    match open() {
+        Ok(db) => Ok(db),
+        Err(error) => {
+            torn.put_back()?;
+            Err(error.into())
+        }
+    }
+}
+
 /// The open database.
 pub(super) struct Tables {
     db: Database,
@@ -99,11 +123,7 @@ impl Tables {
         cache_bytes: u64,
         accept: impl FnOnce(&Database, &Keyspace) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
-        let db = Database::builder(folder)
-            .cache_size(cache_bytes)
-            .worker_threads(STORE_WORKERS)
-            .max_journaling_size(STORE_JOURNAL_BYTES_MAX)
-            .open()?;
+        let db = open_database(folder, cache_bytes)?;
         let open = |&(_, name, memory): &(Table, &str, u64)| {
             db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memory))
         };
@@ -233,12 +253,13 @@ impl<'a> Overlay<'a> {
     }
 
     /// Events from `first` to `last`, as many as one answer may hold.
-    pub(super) fn events(&self, room: RoomId, first: u64, last: u64) -> Result<Vec<Event>, StoreError> {
-        let mut events = Vec::new();
+    pub(super) fn records(&self, room: RoomId, first: u64, last: u64) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
         for seq in (first..=last).take(STORE_CONFLICT_EVENTS_MAX) {
-            events.extend(self.event(room, seq)?);
+            let Some(bytes) = self.value(Table::Events, &super::keys::room_number(room, seq))? else { break };
+            records.push(Record { event: decode_event(&bytes)?, bytes: bytes.into() });
         }
-        Ok(events)
+        Ok(records)
     }
 
     /// Writes bytes.

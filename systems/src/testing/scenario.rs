@@ -1,0 +1,463 @@
+//! A scenario: one core, one store, clients, and time that moves when the test says so.
+
+use super::client::{Client, ClientId, Request};
+use super::commands;
+use super::faults::FaultyStore;
+use crate::core::{Core, Inputs, Outputs};
+use bevy_app::App;
+use bytes::Bytes;
+use client_protocol::frame::LENGTH_BYTES;
+use client_protocol::session::Reply;
+use client_protocol::{
+    ClientFrame, CloseCode, Code, Command, DeviceId, Event, EventBody, Frame, Key, NodeId, RoomId, ServerFrame, SessionId,
+    UserId,
+};
+use components::edge::{Control, Input, Record, SessionHandle, Slot};
+use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
+use components::rows::{AccountRow, account};
+use components::time::{Node, Now, Tuning};
+use std::collections::BTreeMap;
+
+/// A tick, in microseconds.
+pub const TICK_US: u64 = 1_000;
+/// Unix time in milliseconds when a scenario begins.
+pub const WALL_START_MS: u64 = 1_700_000_000_000;
+/// The store's epoch.
+pub const EPOCH: u64 = 7;
+/// The node under test.
+pub const NODE: NodeId = NodeId(1);
+/// Ticks after which a scenario that should have come to rest has failed.
+const TICKS_MAX: u32 = 200_000;
+
+/// Text of an event's body, if it is a message or an edit.
+pub(super) fn text_of(event: &Event) -> Option<String> {
+    let body = match &event.body {
+        EventBody::MessagePosted(posted) => &posted.body,
+        EventBody::MessageEdited(edited) => &edited.body,
+        _ => return None,
+    };
+    Some(String::from_utf8_lossy(&body.bytes).into_owned())
+}
+
+/// A world in virtual time, its store and its clients.
+pub struct Scenario {
+    core: Core,
+    /// The store.
+    pub store: FaultyStore,
+    /// The time of the next tick.
+    pub now: Now,
+    /// The node.
+    pub node: Node,
+    setup: fn(&mut App),
+    inputs: Inputs,
+    outputs: Outputs,
+    /// Every client that there was.
+    pub clients: Vec<Client>,
+    by_handle: BTreeMap<SessionHandle, ClientId>,
+    /// Answers to REST requests.
+    pub rest: BTreeMap<u64, Reply>,
+    /// Committed events for other services.
+    pub notices: Vec<(RoomId, Record)>,
+    last_token: u64,
+    last_key: u64,
+    next_due_us: Option<u64>,
+    /// The last tick's sends of events.
+    pub last_sends: usize,
+    /// Everything that came out, if it is recorded.
+    pub transcript: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scenario({:?}, {:?})", self.now, self.core)
+    }
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scenario {
+    /// A world with default bounds.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(Tuning::default(), |_| {})
+    }
+
+    /// A world with these bounds and more plugins.
+    #[must_use]
+    pub fn with(tuning: Tuning, setup: fn(&mut App)) -> Self {
+        let node = Node { node: NODE, epoch: EPOCH, tuning };
+        Self {
+            core: Core::new(node.clone(), setup),
+            store: FaultyStore::default(),
+            now: Now { mono_us: 10_000_000, wall_ms: WALL_START_MS },
+            node,
+            setup,
+            inputs: Inputs::default(),
+            outputs: Outputs::default(),
+            clients: Vec::new(),
+            by_handle: BTreeMap::new(),
+            rest: BTreeMap::new(),
+            notices: Vec::new(),
+            last_token: 0,
+            last_key: 0,
+            next_due_us: None,
+            last_sends: 0,
+            transcript: None,
+        }
+    }
+
+    // People and connections.
+
+    /// The id of user `n`; they have an account.
+    pub fn user(&mut self, n: u8) -> UserId {
+        let user = UserId::from_bytes([n; 16]);
+        self.store.model.add_account(user);
+        user
+    }
+
+    /// A new connection of a user, from a device of its own.
+    pub fn connect(&mut self, user: UserId) -> ClientId {
+        let device = self.clients.len() as u32;
+        self.connect_device(user, device)
+    }
+
+    /// A new connection of a user from this device; its token lasts for ten minutes.
+    pub fn connect_device(&mut self, user: UserId, device: u32) -> ClientId {
+        let expires_ms = self.now.wall_ms + 600_000;
+        self.connect_with(user, device, expires_ms)
+    }
+
+    /// A new connection with everything said.
+    pub fn connect_with(&mut self, user: UserId, device: u32, expires_ms: u64) -> ClientId {
+        let id = ClientId(self.clients.len());
+        let session = SessionHandle { edge: 0, slot: id.0 as u32, generation: 1 };
+        self.clients.push(Client::new(session, user));
+        self.by_handle.insert(session, id);
+        let status = self.store.model.accounts.get(&user).map_or(account::ACTIVE, |row| row.status);
+        self.control(Control::Opened {
+            session,
+            account: AccountRow { user, status },
+            login: Self::login(device),
+            device: DeviceId::from_bytes(u128::from(device).to_be_bytes()),
+            expires_ms,
+            minor: 0,
+        });
+        id
+    }
+
+    /// The login that a device has.
+    #[must_use]
+    pub const fn login(device: u32) -> SessionId {
+        SessionId::from_bytes((device as u128).to_be_bytes())
+    }
+
+    /// The client breaks off.
+    pub fn disconnect(&mut self, client: ClientId) {
+        let client = &mut self.clients[client.0];
+        if client.connected {
+            client.connected = false;
+            let session = client.handle;
+            self.control(Control::Closed { session });
+        }
+    }
+
+    /// The edge says that the client takes nothing for now, or takes something again.
+    pub fn block(&mut self, client: ClientId, blocked: bool) {
+        let client = &mut self.clients[client.0];
+        client.blocked = blocked;
+        let session = client.handle;
+        self.control(if blocked { Control::Blocked { session } } else { Control::Writable { session } });
+    }
+
+    /// Something happens to sessions or accounts.
+    pub fn control(&mut self, control: Control) {
+        self.inputs.control.push_back(control);
+    }
+
+    // Commands.
+
+    /// A key that was not used before.
+    pub fn key(&mut self) -> Key {
+        self.last_key += 1;
+        Key::from_bytes(u128::from(self.last_key).to_be_bytes())
+    }
+
+    /// Sends a command.
+    pub fn send(&mut self, client: ClientId, command: Command) -> Request {
+        let now_us = self.now.mono_us;
+        let at = &mut self.clients[client.0];
+        at.last_request += 1;
+        let request = Request { client, id: at.last_request };
+        let frame = command.frame(request.id).slice(LENGTH_BYTES..);
+        at.open.insert(request.id, (command, now_us));
+        let session = at.handle;
+        let Frame { kind, rest } = Frame::parse(frame).unwrap();
+        self.inputs.commands.push_back(Input::Frame { session, kind, rest });
+        request
+    }
+
+    /// Sends a frame of any bytes; expects an answer for `request`, if there is one.
+    pub fn send_raw(&mut self, client: ClientId, kind: u16, rest: Bytes) {
+        let session = self.clients[client.0].handle;
+        self.inputs.commands.push_back(Input::Frame { session, kind, rest });
+    }
+
+    /// The next request of a client, whose frame the test makes itself.
+    pub fn expect_answer(&mut self, client: ClientId) -> Request {
+        let now_us = self.now.mono_us;
+        let at = &mut self.clients[client.0];
+        at.last_request += 1;
+        at.open.insert(at.last_request, (commands::set_presence(0), now_us));
+        Request { client, id: at.last_request }
+    }
+
+    /// Takes commands back that no tick has seen, as an edge does that deals with them itself.
+    pub fn drop_commands(&mut self) {
+        self.inputs.commands.clear();
+    }
+
+    /// Sends a datagram.
+    pub fn send_datagram(&mut self, client: ClientId, frame: &ClientFrame) {
+        let session = self.clients[client.0].handle;
+        self.inputs.commands.push_back(Input::Datagram { session, bytes: frame.encode().slice(LENGTH_BYTES..) });
+    }
+
+    /// Sends a command over REST; answers its token.
+    pub fn send_rest(&mut self, user: UserId, command: Command) -> u64 {
+        self.last_token += 1;
+        let token = self.last_token;
+        self.inputs.commands.push_back(Input::Rest { token, user, command: Box::new(command) });
+        token
+    }
+
+    /// How long inputs of the next tick have waited, in microseconds.
+    pub fn queue_wait_us(&mut self, us: u64) {
+        self.inputs.queue_wait_us = us;
+    }
+
+    // Answers.
+
+    /// The answer to a request, if it has come.
+    #[must_use]
+    pub fn answer(&self, request: Request) -> Option<&Reply> {
+        self.clients[request.client.0].replies.get(&request.id).map(|reply| &reply.0)
+    }
+
+    /// The answer to a request.
+    ///
+    /// # Panics
+    ///
+    /// If it has not come.
+    #[must_use]
+    pub fn reply(&self, request: Request) -> &Reply {
+        self.answer(request).unwrap_or_else(|| panic!("no answer to {request:?}"))
+    }
+
+    /// The code of the answer.
+    #[must_use]
+    pub fn code(&self, request: Request) -> Code {
+        self.reply(request).code()
+    }
+
+    /// Sends a command, lets the world come to rest, and answers the reply.
+    pub fn ask(&mut self, client: ClientId, command: Command) -> Reply {
+        let request = self.send(client, command);
+        self.run();
+        self.reply(request).clone()
+    }
+
+    /// As [`Self::ask`]: it must succeed. Answers the seq.
+    pub fn done(&mut self, client: ClientId, command: Command) -> u64 {
+        let reply = self.ask(client, command);
+        assert_eq!(reply.code(), Code::Ok, "{reply:?}");
+        reply.seq
+    }
+
+    /// As [`Self::ask`]: answers the code.
+    pub fn ask_code(&mut self, client: ClientId, command: Command) -> Code {
+        self.ask(client, command).code()
+    }
+
+    /// Makes a room and waits for it.
+    pub fn create(&mut self, client: ClientId, kind: u8, members: &[UserId]) -> RoomId {
+        let key = self.key();
+        let reply = self.ask(client, commands::create(key, kind, members));
+        assert_eq!(reply.code(), Code::Ok, "{reply:?}");
+        reply.tail.room.expect("the room's id")
+    }
+
+    /// Sends a message; does not wait.
+    pub fn post(&mut self, client: ClientId, room: RoomId, text: &str) -> Request {
+        let key = self.key();
+        self.send(client, commands::post(room, key, text))
+    }
+
+    /// Sends a message and waits; answers its seq.
+    pub fn posted(&mut self, client: ClientId, room: RoomId, text: &str) -> u64 {
+        let key = self.key();
+        self.done(client, commands::post(room, key, text))
+    }
+
+    /// Subscribes from after this seq and waits.
+    pub fn subscribe(&mut self, client: ClientId, room: RoomId, after_seq: u64) {
+        let seq = self.ask(client, commands::subscribe(room, EPOCH, after_seq));
+        assert_eq!(seq.code(), Code::Ok, "{seq:?}");
+    }
+
+    /// A client.
+    #[must_use]
+    pub fn client(&self, client: ClientId) -> &Client {
+        &self.clients[client.0]
+    }
+
+    /// How many things are in memory.
+    #[must_use]
+    pub fn population(&self) -> crate::core::Population {
+        self.core.population()
+    }
+
+    /// The core, for tests of plugins.
+    pub fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+
+    // Time.
+
+    /// One tick, at the time that it is; then it is a tick later.
+    pub fn tick(&mut self) {
+        let mut replies = self.store.run(self.now.mono_us, self.now.wall_ms);
+        self.inputs.store.extend(replies.drain(..));
+        self.next_due_us = self.core.step(self.now, &mut self.inputs, &mut self.outputs);
+        self.inputs.queue_wait_us = 0;
+        let outputs = &mut self.outputs;
+        for request in outputs.appends.drain(..) {
+            self.store.submit_append(self.now.mono_us, request);
+        }
+        for request in outputs.reads.drain(..) {
+            self.store.submit_read(self.now.mono_us, request);
+        }
+        for (room, seq) in outputs.levels.drain(..) {
+            self.store.model.level(room, seq);
+        }
+        self.notices.append(&mut outputs.notices);
+        let mut slot = std::mem::take(&mut outputs.slot);
+        self.hand_over(&mut slot);
+        self.pass(TICK_US);
+    }
+
+    fn pass(&mut self, us: u64) {
+        let before = self.now.mono_us;
+        self.now.mono_us += us;
+        self.now.wall_ms += self.now.mono_us / 1_000 - before / 1_000;
+    }
+
+    fn hand_over(&mut self, slot: &mut Slot) {
+        // One session may be in the middle of its chunks, and told of an end, when the bound is reached.
+        assert!(slot.events_sent <= SLOT_SENDS_MAX + SLOT_CHUNKS_PER_SESSION_MAX + 1, "{} sends", slot.events_sent);
+        self.last_sends = slot.events_sent;
+        for (session, frame) in slot.sends.drain(..) {
+            let bytes = &slot.frames[frame as usize];
+            self.record(&(session, 0u8), bytes);
+            if let Some(client) = self.by_handle.get(&session).map(|id| &mut self.clients[id.0]).filter(|c| c.connected) {
+                let frame = Frame::parse(bytes.slice(LENGTH_BYTES..)).expect("a frame");
+                client.take(ServerFrame::decode(&frame).expect("a frame"), &self.store.model, self.now.mono_us);
+            }
+        }
+        for (session, frame) in slot.datagrams.drain(..) {
+            let bytes = &slot.frames[frame as usize];
+            self.record(&(session, 1u8), bytes);
+            if let Some(client) = self.by_handle.get(&session).map(|id| &mut self.clients[id.0]).filter(|c| c.connected) {
+                let frame = Frame::parse(bytes.clone()).expect("a datagram");
+                client.datagrams.push(ServerFrame::decode(&frame).expect("a datagram"));
+            }
+        }
+        for (token, reply) in slot.rest.drain(..) {
+            self.record(&(token, 2u8), &client_protocol::codec::encode(&reply));
+            assert!(self.rest.insert(token, reply).is_none(), "one answer for a REST request");
+        }
+        for (session, code) in std::mem::take(&mut slot.closes) {
+            self.record(&(session, 3u8), &(code as u32).to_le_bytes());
+            self.closed(session, code);
+        }
+    }
+
+    fn closed(&mut self, session: SessionHandle, code: CloseCode) {
+        let Some(client) = self.by_handle.get(&session).map(|id| &mut self.clients[id.0]) else { return };
+        if client.connected {
+            client.connected = false;
+            client.closed = Some(code);
+            self.control(Control::Closed { session });
+        }
+    }
+
+    fn record(&mut self, what: &impl std::fmt::Debug, bytes: &[u8]) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.extend_from_slice(format!("{} {what:?} ", self.now.mono_us).as_bytes());
+            transcript.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether something would happen by itself at the time that it is.
+    fn has_work(&self) -> bool {
+        let inputs = &self.inputs;
+        !(inputs.commands.is_empty() && inputs.control.is_empty() && inputs.store.is_empty())
+            || self.store.next_us().is_some_and(|due_us| due_us <= self.now.mono_us)
+            || self.next_due_us.is_some_and(|due_us| due_us <= self.now.mono_us)
+    }
+
+    /// Ticks until nothing is under way: no input, no store request, nothing due now. Timers that are set for later are left.
+    pub fn run(&mut self) {
+        for _ in 0..TICKS_MAX {
+            if self.has_work() {
+                self.tick();
+            } else if let Some(due_us) = self.store.next_us() {
+                let timer_us = self.next_due_us.unwrap_or(u64::MAX);
+                self.pass(due_us.min(timer_us).saturating_sub(self.now.mono_us).max(1));
+            } else {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Lets time pass, with a tick whenever something is due.
+    pub fn advance(&mut self, ms: u64) {
+        let until_us = self.now.mono_us + ms * 1_000;
+        for _ in 0..TICKS_MAX {
+            if self.now.mono_us >= until_us {
+                return;
+            }
+            if self.has_work() {
+                self.tick();
+                continue;
+            }
+            let due_us = [self.store.next_us(), self.next_due_us].into_iter().flatten().min().unwrap_or(until_us);
+            self.pass(due_us.clamp(self.now.mono_us + 1, until_us) - self.now.mono_us);
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// The process dies and a new one starts on the same store. Clients see their connections lost; appends that were on their way
+    /// land if `late`, else they are lost.
+    pub fn restart(&mut self, late: bool) {
+        self.store.crash(late);
+        self.core = Core::new(self.node.clone(), self.setup);
+        self.inputs = Inputs::default();
+        self.outputs = Outputs::default();
+        self.next_due_us = None;
+        for client in &mut self.clients {
+            client.connected = false;
+        }
+    }
+
+    /// As after a start: the world is told of every room whose followers may not have finished.
+    pub fn sweep(&mut self) {
+        for room in self.store.model.dirty_rooms() {
+            self.control(Control::Sweep { room });
+        }
+    }
+}

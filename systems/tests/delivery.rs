@@ -1,0 +1,225 @@
+//! Delivery: durable before shown, cursors, catching up, flushing.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use client_protocol::room::{LIVE, kind, reset_reason};
+use client_protocol::{Code, EventBody, RoomId, ServerFrame, UserId};
+use systems::testing::{AppendFault, ClientId, EPOCH, Foreign, Scenario, commands};
+
+fn resets(s: &Scenario, client: ClientId) -> Vec<(u8, u64)> {
+    s.client(client).picked(|frame| match frame {
+        ServerFrame::Reset(reset) => Some((reset.reason, reset.head)),
+        _ => None,
+    })
+}
+
+/// Another node writes `count` messages.
+fn fill(s: &mut Scenario, room: RoomId, actor: UserId, count: u64) {
+    for n in 0..count {
+        let key = s.key();
+        let body = EventBody::MessagePosted(client_protocol::chat::MessagePosted {
+            body: client_protocol::chat::Body::text(format!("{n}")),
+            mentions: Vec::new(),
+            tail: client_protocol::chat::MessageTail::default(),
+        });
+        let wall_ms = s.now.wall_ms;
+        s.store.model.append_foreign(room, Foreign { actor, key, body }, wall_ms);
+    }
+    let head = s.store.model.head(room);
+    s.store.model.level(room, head);
+}
+
+#[test]
+fn nothing_is_acked_or_shown_before_it_is_durable() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    s.subscribe(b, room, LIVE);
+    // Lands after 50 ms, answered 50 ms later.
+    s.store.fail_append(room, AppendFault { apply_us: 50_000, reply_us: 50_000, ..AppendFault::default() });
+    let request = s.post(a, room, "slow");
+    s.advance(95);
+    assert!(s.answer(request).is_none() && s.client(b).texts(room).is_empty());
+    s.advance(20);
+    assert_eq!(s.code(request), Code::Ok);
+    assert_eq!(s.client(b).texts(room), ["slow"]);
+}
+
+#[test]
+fn a_cursor_replays_what_was_missed_and_joins_live() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    for n in 0..300 {
+        s.post(a, room, &n.to_string());
+        if n % 10 == 0 {
+            s.advance(300);
+        }
+    }
+    s.run();
+    s.subscribe(b, room, 100);
+    s.posted(a, room, "live");
+    assert_eq!(s.client(b).seqs(room), (101..=302).collect::<Vec<_>>());
+    assert_eq!(s.client(b).texts(room).last().unwrap(), "live");
+}
+
+#[test]
+fn live_wants_nothing_of_the_past() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    s.posted(a, room, "before");
+    s.subscribe(a, room, LIVE);
+    s.posted(a, room, "after");
+    assert_eq!(s.client(a).texts(room), ["after"]);
+}
+
+#[test]
+fn a_cursor_that_cannot_be_served_is_reset() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    s.posted(a, room, "one");
+    for (command, reason) in [
+        (commands::subscribe(room, EPOCH + 1, 1), reset_reason::EPOCH),
+        (commands::subscribe(room, EPOCH, 9), reset_reason::AHEAD),
+    ] {
+        let before = resets(&s, a).len();
+        s.done(a, command);
+        assert_eq!(resets(&s, a)[before..], [(reason, 2)]);
+    }
+    s.posted(a, room, "two");
+    assert_eq!(s.client(a).texts(room), ["two"]);
+}
+
+#[test]
+fn more_than_ten_thousand_behind_is_a_reset() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    s.advance(120_000);
+    assert_eq!(s.population().rooms, 0);
+    fill(&mut s, room, alice, 10_001);
+    let b = s.connect(alice);
+    s.subscribe(b, room, 1);
+    assert_eq!(resets(&s, b), [(reset_reason::TOO_FAR_BEHIND, 10_002)]);
+    let c = s.connect(alice);
+    s.subscribe(c, room, 2);
+    assert_eq!(resets(&s, c), []);
+    assert_eq!(s.client(c).seqs(room), (3..=10_002).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_slow_reader_catches_up_from_pages() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b, c) = (s.connect(alice), s.connect(bob), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    s.subscribe(b, room, 0);
+    s.subscribe(c, room, 0);
+    s.block(b, true);
+    let long = "x".repeat(4_000);
+    for n in 0..400 {
+        s.post(a, room, &format!("{n} {long}"));
+        s.advance(21);
+    }
+    s.run();
+    assert_eq!(s.client(b).seqs(room), [1]);
+    assert_eq!(s.client(c).seqs(room).len(), 401);
+    assert!(s.population().hot_log_bytes < 300_000);
+    let reads = s.store.model.reads;
+    s.block(b, false);
+    s.run();
+    assert!(s.store.model.reads > reads, "it was behind the hot log");
+    assert_eq!(s.client(b).seqs(room), (1..=401).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_who_is_left_too_far_behind_is_reset() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    s.subscribe(b, room, 0);
+    s.block(b, true);
+    s.run();
+    fill(&mut s, room, alice, 10_001);
+    s.posted(a, room, "last");
+    s.block(b, false);
+    s.run();
+    assert_eq!(resets(&s, b), [(reset_reason::TOO_FAR_BEHIND, 10_003)]);
+    s.posted(a, room, "after");
+    assert_eq!(s.client(b).texts(room), ["after"]);
+}
+
+#[test]
+fn the_own_leave_is_the_last_event_and_ends_the_subscription() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    s.subscribe(b, room, 0);
+    let key = s.key();
+    s.done(b, commands::leave(room, key));
+    s.posted(a, room, "behind their back");
+    let ended = s.client(b).picked(|frame| match frame {
+        ServerFrame::SubscriptionEnded(ended) => Some((ended.room, ended.last_seq, ended.code)),
+        _ => None,
+    });
+    assert_eq!(ended, [(room, 2, Code::NotFound.number())]);
+    assert_eq!(s.client(b).seqs(room), [1, 2]);
+}
+
+#[test]
+fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..200).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.subscribe(reader, room, LIVE);
+    }
+    s.advance(1_000);
+    s.post(a, room, "first");
+    // One tick to take it, one for the store's answer.
+    s.tick();
+    s.tick();
+    assert_eq!(s.last_sends, 200);
+    s.post(a, room, "second");
+    s.advance(25);
+    assert_eq!(s.client(readers[0]).texts(room), ["first"]);
+    s.post(a, room, "third");
+    s.advance(6);
+    assert_eq!(s.client(readers[199]).texts(room), ["first", "second", "third"]);
+    assert_eq!(s.client(readers[199]).event_frames, 2);
+}
+
+#[test]
+fn one_hand_over_is_bounded_and_a_small_room_does_not_wait() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let large = s.create(a, kind::GROUP, &[]);
+    let small = s.create(b, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..1_000).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.send(reader, commands::subscribe(large, EPOCH, LIVE));
+    }
+    s.subscribe(b, small, LIVE);
+    s.advance(1_000);
+    s.post(a, large, "to all");
+    s.post(b, small, "to me");
+    s.tick();
+    s.tick();
+    assert_eq!(s.last_sends, 256);
+    assert_eq!(s.client(b).texts(small), ["to me"]);
+    for _ in 0..3 {
+        s.tick();
+    }
+    assert!(readers.iter().all(|&reader| s.client(reader).texts(large) == ["to all"]));
+}
