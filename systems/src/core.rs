@@ -11,7 +11,7 @@ use components::chat::Deadlines;
 use components::edge::{
     AppendRequest, Appends, Control, Inbox, Input, Levels, Notices, ReadRequest, Reads, Record, Slot, StoreReply,
 };
-use components::notification::{NotifyQueue, PendingMark};
+use components::notification::NotifyQueue;
 use components::presence::PresenceWatch;
 use components::room::{RoomIndex, Subscribers};
 use components::session::SessionIndex;
@@ -124,9 +124,8 @@ impl Core {
         self.app.world_mut()
     }
 
-    fn next_deadline_us(&mut self, now: Now) -> Option<u64> {
-        let world = self.app.world_mut();
-        let mut marks = world.query::<&PendingMark>();
+    fn next_deadline_us(&self, now: Now) -> Option<u64> {
+        let world = self.app.world();
         let rooms = world.resource::<RoomIndex>();
         if !rooms.to_sequence.is_empty() || !world.resource::<Messages<Submitted>>().is_empty() {
             return Some(now.mono_us);
@@ -136,7 +135,6 @@ impl Core {
         let expiry = session.by_expiry.first().map(|(at_ms, _)| now.mono_us + at_ms.saturating_sub(now.wall_ms) * 1_000);
         let watch = world.resource::<PresenceWatch>();
         let told = (!watch.changed.is_empty()).then_some(watch.due_us.unwrap_or(now.mono_us));
-        let marks = marks.iter(world).map(|mark| mark.deadline_us).min();
         // Only rooms that are being loaded are left in `asked`.
         let asked = rooms.asked.iter().filter_map(|room| world.get::<Subscribers>(*room)?.asked.first());
         let asked = asked.map(|asked| asked.asked_us + REQUEST_TIMEOUT_MS * 1_000).min();
@@ -150,7 +148,7 @@ impl Core {
             notify.levels.first().map(|due| due.0),
             expiry,
             told,
-            marks,
+            notify.waiting_marks.first().map(|due| due.0),
             asked,
         ]
         .into_iter()
