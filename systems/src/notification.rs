@@ -119,9 +119,8 @@ fn mark_step(mark: &PendingMark, now_us: u64, room: Option<(&Room, Option<&RoomS
     }
 }
 
-fn decide_marks(world: &mut World) {
+fn decide_marks(world: &mut World, marks: &mut QueryState<(Entity, &PendingMark)>) {
     let now_us = world.resource::<Now>().mono_us;
-    let mut marks = world.query::<(Entity, &PendingMark)>();
     let waiting: Vec<Entity> = marks.iter(world).map(|(entity, _)| entity).collect();
     for entity in waiting {
         let Some(mark) = world.get::<PendingMark>(entity) else { continue };
