@@ -68,8 +68,6 @@ pub struct PendingMark {
 /// What Notify has to do and when.
 #[derive(Resource, Debug, Default)]
 pub struct NotifyQueue {
-    /// Read marks that wait ([`PendingMark`]), by deadline (monotonic microseconds).
-    pub waiting_marks: BTreeSet<(u64, Entity)>,
     /// Bumps: (monotonic microseconds, room).
     pub bumps: BTreeSet<(u64, Entity)>,
     /// Read marks to store: (monotonic microseconds, user).

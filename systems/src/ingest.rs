@@ -6,7 +6,7 @@
 
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage};
-use crate::{chat, notification, presence, room, session};
+use crate::{chat, notification, presence, room, session, subscription};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
@@ -84,7 +84,7 @@ pub struct Received<'w> {
     /// Commands that are to become events.
     pub submissions: MessageWriter<'w, chat::Submitted>,
     /// Subscribe and unsubscribe.
-    pub subscriptions: MessageWriter<'w, room::SubscriptionChanged>,
+    pub subscriptions: MessageWriter<'w, subscription::SubscriptionChanged>,
     /// Read marks.
     pub marks: MessageWriter<'w, notification::MarkAsked>,
     /// Presence and typing.
@@ -171,11 +171,11 @@ fn refuse_frame(session: SessionHandle, error: &FrameError, outbox: &mut Outbox)
 fn receive(from: From, command: Command, received: &mut Received, outbox: &mut Outbox) {
     let submission = match command {
         Command::Subscribe(subscribe) => {
-            received.subscriptions.write(room::SubscriptionChanged::Subscribe(from, subscribe));
+            received.subscriptions.write(subscription::SubscriptionChanged::Subscribe(from, subscribe));
             return;
         }
         Command::Unsubscribe(unsubscribe) => {
-            received.subscriptions.write(room::SubscriptionChanged::Unsubscribe(from, unsubscribe.room));
+            received.subscriptions.write(subscription::SubscriptionChanged::Unsubscribe(from, unsubscribe.room));
             return;
         }
         Command::MarkRead(mark) => {

@@ -71,9 +71,7 @@ fn accept_marks(world: &mut World) {
         ensure_room(world, room);
         ensure_user(world, from.user);
         let (origin, user) = (from.origin, from.user);
-        let mark = PendingMark { origin, user, room, seq, asked: false, message_no: None, deadline_us };
-        let entity = world.spawn(mark).id();
-        world.resource_mut::<NotifyQueue>().waiting_marks.insert((deadline_us, entity));
+        world.spawn(PendingMark { origin, user, room, seq, asked: false, message_no: None, deadline_us });
     }
 }
 
@@ -121,10 +119,10 @@ fn mark_step(mark: &PendingMark, now_us: u64, room: Option<(&Room, Option<&RoomS
     }
 }
 
-fn decide_marks(world: &mut World) {
+fn decide_marks(world: &mut World, marks: &mut QueryState<(Entity, &PendingMark)>) {
     let now_us = world.resource::<Now>().mono_us;
-    let waiting: Vec<_> = world.resource::<NotifyQueue>().waiting_marks.iter().copied().collect();
-    for (queued_us, entity) in waiting {
+    let waiting: Vec<Entity> = marks.iter(world).map(|(entity, _)| entity).collect();
+    for entity in waiting {
         let Some(mark) = world.get::<PendingMark>(entity) else { continue };
         let room = world.resource::<RoomIndex>().by_id.get(&mark.room).copied();
         let room = room.and_then(|room| Some((world.get::<Room>(room)?, world.get::<RoomState>(room))));
@@ -138,7 +136,6 @@ fn decide_marks(world: &mut World) {
             MarkStep::Refuse(reply) => world.resource_mut::<Outbox>().reply(origin, reply),
             MarkStep::Set { seq, message_no } => set_mark(world, origin, user, id, (seq, message_no), deadline_us),
         }
-        world.resource_mut::<NotifyQueue>().waiting_marks.remove(&(queued_us, entity));
         world.despawn(entity);
     }
 }

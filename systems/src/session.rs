@@ -10,7 +10,7 @@ use crate::ingest::{CONTROL, ReadAnswered, ask_store};
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
 use crate::user::{ensure_user, set_account};
-use crate::{presence, room};
+use crate::{presence, room, subscription};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use client_protocol::limits::{BODY_BYTES_MAX, OPEN_REQUESTS_MAX, SUBSCRIPTIONS_MAX};
@@ -132,7 +132,7 @@ fn close(world: &mut World, handle: SessionHandle) {
     world.resource_mut::<SessionIndex>().by_expiry.remove(&(expires_ms, handle));
     let rooms = world.get_mut::<Subscriptions>(session).map(|mut rooms| std::mem::take(&mut rooms.0)).unwrap_or_default();
     for room in rooms {
-        room::forget_subscriber(world, room, session);
+        subscription::forget_subscriber(world, room, session);
     }
     presence::forget_watcher(world, session);
     let user = world.get::<SessionOf>(session).map(|of| of.0);
