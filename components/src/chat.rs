@@ -3,7 +3,7 @@
 use crate::edge::{Origin, Target};
 use bevy_ecs::prelude::*;
 use client_protocol::{EventBody, Key, RoomId, UserId};
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
 /// The room that a message goes to.
 #[derive(Component, Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ pub enum MessageState {
     Ready,
     /// The event that it refers to.
     NeedsTarget,
-    /// Whether its key is known, before it is refused with this reply.
+    /// Whether its key is known, before it is answered with this reply: a refusal, or that it is so already.
     NeedsKey(client_protocol::session::Reply),
     /// The store.
     Appending,
@@ -50,4 +50,4 @@ pub struct TargetFound(pub Option<Option<Box<Target>>>);
 
 /// Messages by deadline: every request ends. (monotonic microseconds, message)
 #[derive(Resource, Debug, Default)]
-pub struct Deadlines(pub VecDeque<(u64, Entity)>);
+pub struct Deadlines(pub BTreeSet<(u64, Entity)>);

@@ -38,8 +38,8 @@ pub enum Origin {
     },
     /// The world itself.
     World {
-        /// The room whose followers do this, if it follows from one.
-        follows: Option<RoomId>,
+        /// The event whose followers do this, if it follows from one: its room and seq.
+        follows: Option<(RoomId, u64)>,
     },
 }
 
@@ -175,8 +175,8 @@ pub enum AppendThen {
     Done,
     /// Another node was faster: these events stand in the log from `expected_seq + appended` on.
     Conflict {
-        /// What the log holds there.
-        log: Vec<Event>,
+        /// What the log holds there, as it is stored: fields that this version does not know are kept.
+        log: Vec<Record>,
     },
     /// Its (room, actor, key) is in the log already.
     Duplicate {
@@ -254,7 +254,7 @@ pub struct RoomSnapshot {
     pub members: Vec<MemberRow>,
     /// The last events, dense up to `row.head`; at least those after `row.notified_seq`, up to
     /// [`client_protocol::limits::REPLAY_EVENTS_MAX`].
-    pub tail: Vec<Event>,
+    pub tail: Vec<Record>,
 }
 
 /// An event and, if it is a message, what it is now.

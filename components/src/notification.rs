@@ -22,14 +22,28 @@ pub struct Unbumped {
     pub bumped_us: u64,
     /// Members mentioned since.
     pub mentioned: BTreeSet<UserId>,
-    /// Commands for own logs that follow from this room and have no answer yet.
-    pub open: u32,
-    /// One of them failed: the store is not told that the room is level, so that the next hydration tries again.
-    pub missed: bool,
+    /// Commands for own logs that follow from events of this room and have no answer yet, counted by the seq of the event.
+    pub open: BTreeMap<u64, u32>,
+    /// The first event of which such a command failed: its followers, and all after it, do their work again.
+    pub failed_from: Option<u64>,
+    /// The store was asked for the events from `failed_from` on.
+    pub reading: bool,
     /// The seq up to which the store was told that followers are level.
     pub level_seq: u64,
     /// The next look at that is queued.
     pub level_queued: bool,
+    /// The room was brought in to finish what was left undone, and is asked for again if the store cannot be read.
+    pub swept: bool,
+}
+
+impl Unbumped {
+    /// The seq up to which followers have done everything, in a room with this head.
+    #[must_use]
+    pub fn level(&self, head: u64) -> u64 {
+        let open = self.open.first_key_value().map(|(seq, _)| *seq);
+        let undone = [open, self.failed_from].into_iter().flatten().min();
+        undone.map_or(head, |seq| (seq - 1).min(head))
+    }
 }
 
 /// A read mark on its way: it waits for its room and for the message number at its seq.

@@ -161,8 +161,8 @@ pub struct SubscribeAsked {
 /// A page of the log.
 #[derive(Debug, Clone)]
 pub enum Page {
-    /// The store was asked.
-    Loading,
+    /// The store was asked with this token: the answer to an earlier question may be older than what happened since.
+    Loading(u64),
     /// Its chunks, dense; dropped as soon as nobody needs it.
     Ready(Vec<Chunk>),
 }
@@ -189,6 +189,8 @@ pub enum ReadFor {
     Rooms(Entity),
     /// The message number at a read mark.
     Mark(Entity),
+    /// Events whose followers did not finish, of a room.
+    Followed(Entity),
 }
 
 /// Reads that are open, by token.

@@ -19,6 +19,8 @@ pub struct Session {
     pub expires_ms: u64,
     /// The edge takes nothing more for now.
     pub blocked: bool,
+    /// A bump was left out meanwhile: it gets its room list anew when the edge takes something again.
+    pub missed_bump: bool,
 }
 
 /// The user that a session belongs to.

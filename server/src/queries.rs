@@ -19,6 +19,7 @@ use client_protocol::{Code, Encode, Query, RoomId, ServerFrame, UserId, codec};
 use components::rows::{MemberRow, RoomRow, membership};
 use std::fmt;
 use std::sync::Arc;
+use systems::rules::visible_until;
 
 /// Why a query was refused.
 #[derive(Debug, thiserror::Error)]
@@ -85,15 +86,6 @@ impl From<StoreError> for QueryError {
             error => Self::Internal(error.to_string()),
         }
     }
-}
-
-/// What somebody may read of a room's messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sight {
-    /// All.
-    Member,
-    /// Up to this seq.
-    Until(u64),
 }
 
 /// Which part of a page is its far end: what goes if the page is too large.
@@ -181,14 +173,6 @@ impl Queries {
         }
     }
 
-    fn sight(row: &RoomRow, member: Option<&MemberRow>) -> Result<Sight, QueryError> {
-        match member {
-            Some(member) if member.is_member() => Ok(Sight::Member),
-            Some(member) if member.left_seq > 0 => Ok(Sight::Until(member.left_seq)),
-            member => Err(Self::refusal(row, member)),
-        }
-    }
-
     /// A room as it is now, for its members; public ones for everybody.
     ///
     /// # Errors
@@ -227,10 +211,7 @@ impl Queries {
     ) -> Result<HistoryPage, QueryError> {
         let limit = page_limit(limit, HISTORY_PAGE_MAX)?;
         let (row, member) = self.look(user, room).await?;
-        let last_seq = match Self::sight(&row, member.as_ref())? {
-            Sight::Member => u64::MAX,
-            Sight::Until(seq) => seq,
-        };
+        let last_seq = visible_until(member.as_ref()).ok_or_else(|| Self::refusal(&row, member.as_ref()))?;
         let query = HistoryQuery { room, viewer: user, before, after, limit, last_seq };
         let mut page = self.store.history(query).await?;
         page.head = page.head.min(last_seq);

@@ -43,6 +43,8 @@ pub struct Submission {
     pub retry: bool,
     /// The event that it is to become.
     pub body: EventBody,
+    /// When its request ends, monotonic microseconds, if that began to run before; else it begins now.
+    pub deadline_us: Option<u64>,
 }
 
 /// A command came that is to become an event.
@@ -114,7 +116,8 @@ fn check_reaction(reaction: &str) -> Result<(), Reply> {
 ///
 /// The refusal to send.
 pub fn draft(command: Command) -> Result<Submission, Reply> {
-    let submission = |head: CommandHead, body| Submission { room: head.room, key: head.key, retry: head.retry, body };
+    let submission =
+        |head: CommandHead, body| Submission { room: head.room, key: head.key, retry: head.retry, body, deadline_us: None };
     let tail = EmptyTail::default();
     Ok(match command {
         Command::PostMessage(post) => {
@@ -207,7 +210,8 @@ fn queue_message(world: &mut World, room: Entity, from: From, submission: Submis
         ))
         .id();
     let deadline_us = world.resource::<Now>().mono_us + REQUEST_TIMEOUT_MS * 1_000;
-    world.resource_mut::<Deadlines>().0.push_back((deadline_us, message));
+    let deadline_us = submission.deadline_us.unwrap_or(deadline_us);
+    world.resource_mut::<Deadlines>().0.insert((deadline_us, message));
     if let Some(mut waiting) = world.get_mut::<Waiting>(room) {
         waiting.queue.push_back(message);
     }
@@ -268,11 +272,11 @@ fn expire_messages(
     mut rooms: ResMut<RoomIndex>,
     mut outbox: ResMut<Outbox>,
 ) {
-    while let Some(&(deadline_us, entity)) = deadlines.0.front() {
+    while let Some(&(deadline_us, entity)) = deadlines.0.first() {
         if deadline_us > now.mono_us {
             break;
         }
-        deadlines.0.pop_front();
+        deadlines.0.pop_first();
         let Ok((place, mut actor, state)) = messages.get_mut(entity) else { continue };
         let appending = *state == MessageState::Appending;
         let reply = if appending || actor.retry {

@@ -6,14 +6,14 @@ use bevy_app::App;
 use bevy_ecs::message::Messages;
 use bevy_ecs::prelude::*;
 use client_protocol::RoomId;
+use client_protocol::limits::REQUEST_TIMEOUT_MS;
 use components::chat::Deadlines;
 use components::edge::{
     AppendRequest, Appends, Control, Inbox, Input, Levels, Notices, ReadRequest, Reads, Record, Slot, StoreReply,
 };
-use components::limits::NET_CHANGE_INTERVAL_US;
 use components::notification::{NotifyQueue, PendingMark};
 use components::presence::PresenceWatch;
-use components::room::RoomIndex;
+use components::room::{RoomIndex, Subscribers};
 use components::session::SessionIndex;
 use components::time::{Node, Now, QueueWait};
 use components::user::UserIndex;
@@ -65,6 +65,7 @@ pub struct Population {
 /// The world and its tick.
 pub struct Core {
     app: App,
+    marks: QueryState<&'static PendingMark>,
 }
 
 impl std::fmt::Debug for Core {
@@ -81,7 +82,8 @@ impl Core {
         app.init_resource::<Now>();
         app.add_plugins(StarlingPlugin);
         setup(&mut app);
-        Self { app }
+        let marks = app.world_mut().query();
+        Self { app, marks }
     }
 
     /// Runs one tick. `inputs` is emptied; `outputs` is filled (it must have been emptied by its takers). Answers when the next tick is
@@ -126,7 +128,6 @@ impl Core {
 
     fn next_deadline_us(&mut self, now: Now) -> Option<u64> {
         let world = self.app.world_mut();
-        let mut marks = world.query_filtered::<(), With<PendingMark>>();
         let rooms = world.resource::<RoomIndex>();
         if !rooms.to_sequence.is_empty() || !world.resource::<Messages<Submitted>>().is_empty() {
             return Some(now.mono_us);
@@ -136,18 +137,22 @@ impl Core {
         let expiry = session.by_expiry.first().map(|(at_ms, _)| now.mono_us + at_ms.saturating_sub(now.wall_ms) * 1_000);
         let watch = world.resource::<PresenceWatch>();
         let told = (!watch.changed.is_empty()).then_some(watch.due_us.unwrap_or(now.mono_us));
-        let marks = marks.iter(world).next().map(|()| now.mono_us + NET_CHANGE_INTERVAL_US);
+        let marks = self.marks.iter(world).map(|mark| mark.deadline_us).min();
+        // Only rooms that are being loaded are left in `asked`.
+        let asked = rooms.asked.iter().filter_map(|room| world.get::<Subscribers>(*room)?.asked.first());
+        let asked = asked.map(|asked| asked.asked_us + REQUEST_TIMEOUT_MS * 1_000).min();
         [
             rooms.flushes.first().map(|due| due.0),
             rooms.idle_checks.first().map(|due| due.0),
             world.resource::<UserIndex>().idle_checks.first().map(|due| due.0),
-            world.resource::<Deadlines>().0.front().map(|due| due.0),
+            world.resource::<Deadlines>().0.first().map(|due| due.0),
             notify.bumps.first().map(|due| due.0),
             notify.marks.first().map(|due| due.0),
             notify.levels.first().map(|due| due.0),
             expiry,
             told,
             marks,
+            asked,
         ]
         .into_iter()
         .flatten()

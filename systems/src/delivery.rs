@@ -15,13 +15,16 @@ use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
+use client_protocol::room::SubscriptionEnded;
 use client_protocol::session::Reply;
-use client_protocol::{Code, EventBody, RoomId, UserId};
+use client_protocol::tail::EmptyTail;
+use client_protocol::{Code, EventBody, RoomId, ServerFrame, UserId};
 use components::chat::{Actor, Draft, InRoom, MessageState};
 use components::edge::{AppendReply, AppendRequest, AppendThen, Notices, Origin, Record};
 use components::limits::{APPEND_CONFLICTS_MAX, ROOM_RETRY_US};
 use components::room::{AppendState, HotLog, Hydration, Room, RoomIndex, RoomState, Subscribers, Waiting};
 use components::rows::{MarkRow, MemberRow, NowRow};
+use components::session::Subscriptions;
 use components::time::Now;
 use std::collections::BTreeMap;
 
@@ -78,17 +81,18 @@ struct Settling<'w, 's> {
     messages: Query<'w, 's, (&'static InRoom, &'static Actor, &'static mut Draft, &'static mut MessageState)>,
     outbox: ResMut<'w, Outbox>,
     settled: MessageWriter<'w, Settled>,
+    subscriptions: Query<'w, 's, &'static mut Subscriptions>,
 }
 
 fn settle_appends(
     mut replies: MessageReader<AppendReplied>,
     mut settling: Settling,
-    mut rooms: Query<(&mut Room, &mut RoomState, &mut AppendState, &mut Waiting)>,
+    mut rooms: Query<(&mut Room, &mut RoomState, &mut AppendState, &mut Waiting, &mut Subscribers)>,
     mut index: ResMut<RoomIndex>,
 ) {
     for AppendReplied(reply) in replies.read() {
         let Some(&entity) = index.by_id.get(&reply.room) else { continue };
-        let Ok((mut room, mut state, mut append, mut waiting)) = rooms.get_mut(entity) else { continue };
+        let Ok((mut room, mut state, mut append, mut waiting, mut subscribers)) = rooms.get_mut(entity) else { continue };
         let (request, messages) = match std::mem::take(&mut *append) {
             AppendState::InFlight { request, messages } | AppendState::InDoubt { request, messages }
                 if request.token == reply.token =>
@@ -111,6 +115,7 @@ fn settle_appends(
         if let Err(error) = outcome {
             tracing::error!(room = %room.id, %error, "the log does not fold: the room is quarantined");
             room.hydration = Hydration::Failed { retry_us: settling.now.mono_us + ROOM_RETRY_US };
+            settling.end_subscriptions(entity, room.id, &mut subscribers);
         }
     }
 }
@@ -130,7 +135,7 @@ impl Settling<'_, '_> {
         let (sent, unsent) = messages.split_at(records.len());
         self.acknowledge(&records, sent, state.row.room);
         if let AppendThen::Conflict { log } = &reply.then {
-            records.extend(log.iter().cloned().map(hot_log::record));
+            records.extend(log.iter().cloned());
             waiting.conflicts += 1;
             if waiting.conflicts == APPEND_CONFLICTS_MAX {
                 tracing::warn!(room = %state.row.room, "other nodes keep winning the appends to this room");
@@ -163,6 +168,20 @@ impl Settling<'_, '_> {
             self.settled.write(Settled { room, records, replayed: false });
         }
         Ok(())
+    }
+
+    /// The room can no longer be served: its readers are told, and come back when it can.
+    fn end_subscriptions(&mut self, entity: Entity, room: RoomId, subscribers: &mut Subscribers) {
+        let code = Code::Unavailable.number();
+        for reader in subscribers.list.drain(..) {
+            let ended = SubscriptionEnded { room, last_seq: reader.next_seq - 1, code, tail: EmptyTail::default() };
+            self.outbox.frame(reader.handle, &ServerFrame::SubscriptionEnded(ended));
+            if let Ok(mut subscriptions) = self.subscriptions.get_mut(reader.session) {
+                subscriptions.0.remove(&entity);
+            }
+        }
+        subscribers.resume_at = 0;
+        subscribers.pages.clear();
     }
 
     /// Durable: the senders are told. This reaches them with the flush of this very tick, as the events do.

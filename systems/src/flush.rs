@@ -3,8 +3,8 @@
 //! A session is a cursor; there are no outboxes of messages for sessions. A room's flush interval grows with its audience, since packets, not
 //! messages, are what delivery costs: a lone event leaves at once, what follows waits until `readers x flush_us_per_reader` has passed.
 
+use crate::catch_up::{ask_for_pages, attach_pages, page_of};
 use crate::hot_log;
-use crate::ingest::{ReadAnswered, ask_store};
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
@@ -15,9 +15,10 @@ use client_protocol::limits::REPLAY_EVENTS_MAX;
 use client_protocol::room::{Reset, SubscriptionEnded, reset_reason};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
-use components::edge::{Found, Read, Reads, SessionHandle, Slot};
-use components::limits::{PAGE_EVENTS, PAGE_RETRY_US, ROOM_PAGES_MAX, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
-use components::room::{HotLog, OpenReads, Page, ReadFor, Room, RoomIndex, RoomState, Subscriber, Subscribers};
+use components::edge::{Reads, SessionHandle, Slot};
+use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
+use components::room::{HotLog, OpenReads, Page, Room, RoomIndex, RoomState, Subscriber, Subscribers};
+use components::rows::membership;
 use components::session::{Session, Subscriptions};
 use components::time::{Node, Now, Tuning};
 use std::collections::BTreeSet;
@@ -55,11 +56,15 @@ pub(crate) fn queue_next_flush(
     now_us: u64,
     tuning: &Tuning,
 ) {
-    let readers = subscribers.list.len() as u64;
-    if readers > 0 {
-        let interval_us = (readers * tuning.flush_us_per_reader).min(tuning.flush_us_max);
-        queue_flush(index, room, subscribers, now_us.max(subscribers.flushed_us + interval_us));
+    if !subscribers.list.is_empty() {
+        let at_us = subscribers.flushed_us + interval_us(subscribers, tuning);
+        queue_flush(index, room, subscribers, now_us.max(at_us));
     }
+}
+
+/// A room's flush interval grows with its audience.
+fn interval_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
+    (subscribers.list.len() as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max)
 }
 
 /// Has a room looked at in this tick.
@@ -70,35 +75,6 @@ pub(crate) fn flush_now(world: &mut World, room: Entity) {
             queue_flush(&mut index, room, &mut subscribers, now_us);
         }
     });
-}
-
-/// Pages that were read for sessions behind the hot log.
-fn attach_pages(
-    mut answers: MessageReader<ReadAnswered>,
-    now: Res<Now>,
-    mut rooms: Query<(&Room, &mut Subscribers)>,
-    mut index: ResMut<RoomIndex>,
-) {
-    for answer in answers.read() {
-        let ReadFor::Page { room: entity, first_seq } = answer.purpose else { continue };
-        let Ok((room, mut subscribers)) = rooms.get_mut(entity) else { continue };
-        // Dropped meanwhile: nobody needs it, or a message on it was deleted.
-        let Some(page) = subscribers.pages.get_mut(&first_seq) else { continue };
-        let mut at_us = now.mono_us;
-        match &answer.found {
-            Found::Page(records) if records.iter().zip(first_seq..).all(|(record, seq)| record.event.head.seq == seq) => {
-                *page = Page::Ready(hot_log::chunks_of(room.id, records));
-            }
-            found => {
-                if matches!(found, Found::Page(_)) {
-                    tracing::error!(room = %room.id, first_seq, "a page of the log is not dense");
-                }
-                subscribers.pages.remove(&first_seq);
-                at_us += PAGE_RETRY_US;
-            }
-        }
-        queue_flush(&mut index, entity, &mut subscribers, at_us);
-    }
 }
 
 /// Replies and notices first: an answer never waits behind events.
@@ -122,13 +98,13 @@ fn hand_out_outbox(mut outbox: ResMut<Outbox>, mut slot: ResMut<Slot>) {
 
 /// What flushing writes beside the room.
 #[derive(SystemParam)]
-struct Flushing<'w, 's> {
+pub(crate) struct Flushing<'w, 's> {
     now: Res<'w, Now>,
     node: Res<'w, Node>,
-    sessions: Query<'w, 's, (&'static Session, &'static mut Subscriptions)>,
+    pub(crate) sessions: Query<'w, 's, (&'static Session, &'static mut Subscriptions)>,
     slot: ResMut<'w, Slot>,
-    open: ResMut<'w, OpenReads>,
-    reads: ResMut<'w, Reads>,
+    pub(crate) open: ResMut<'w, OpenReads>,
+    pub(crate) reads: ResMut<'w, Reads>,
 }
 
 /// How far one look at one session came.
@@ -147,7 +123,7 @@ enum Served {
 
 fn flush_rooms(
     mut flushing: Flushing,
-    mut rooms: Query<(&Room, &RoomState, &mut HotLog, &mut Subscribers)>,
+    mut rooms: Query<(&Room, Option<&RoomState>, &mut HotLog, &mut Subscribers)>,
     mut index: ResMut<RoomIndex>,
 ) {
     let now_us = flushing.now.mono_us;
@@ -159,21 +135,22 @@ fn flush_rooms(
         index.flushes.pop_first();
         if let Ok((.., mut subscribers)) = rooms.get_mut(entity) {
             subscribers.due_us = None;
-            due.push((subscribers.list.len(), entity));
+            due.push((at_us + interval_us(&subscribers, &flushing.node.tuning), at_us, entity));
         }
     }
-    // Small rooms first: nobody waits behind a large one.
+    // Small rooms first: nobody waits behind a large one. But a large one that has waited for its own interval does not wait any more.
     due.sort_unstable();
-    for (_, entity) in due {
-        let Ok((room, state, mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
+    for (_, at_us, entity) in due {
+        // A room that is still being loaded is flushed when its first reader is let in.
+        let Ok((room, Some(state), mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
         if flushing.slot.events_sent >= SLOT_SENDS_MAX {
-            queue_flush(&mut index, entity, &mut subscribers, now_us);
+            queue_flush(&mut index, entity, &mut subscribers, at_us);
             continue;
         }
         let before = hot.bytes;
         hot_log::cut(&mut hot, room.id);
         index.hot_bytes = index.hot_bytes - before + hot.bytes;
-        if flushing.flush_room(entity, room.id, state.row.head, &hot, &mut subscribers) {
+        if flushing.flush_room(entity, room.id, state, &hot, &mut subscribers) {
             queue_flush(&mut index, entity, &mut subscribers, now_us);
         }
     }
@@ -190,7 +167,14 @@ struct Last {
 
 impl Flushing<'_, '_> {
     /// Gives every reader what is between its cursor and the head; says whether more can go out at once.
-    fn flush_room(&mut self, entity: Entity, room: RoomId, head: u64, hot: &HotLog, subscribers: &mut Subscribers) -> bool {
+    fn flush_room(
+        &mut self,
+        entity: Entity,
+        room: RoomId,
+        state: &RoomState,
+        hot: &HotLog,
+        subscribers: &mut Subscribers,
+    ) -> bool {
         let mut more = false;
         let mut ended = Vec::new();
         let mut needed = BTreeSet::new();
@@ -203,26 +187,27 @@ impl Flushing<'_, '_> {
                 break;
             }
             let Subscribers { list, pages, .. } = subscribers;
-            match self.serve(&mut list[at], room, head, hot, pages, &mut last) {
+            match self.serve(&mut list[at], room, state, hot, pages, &mut last) {
                 Served::Level | Served::Blocked => {}
                 Served::More => more = true,
                 Served::NeedsPage(page) => {
                     needed.insert(page);
                 }
-                Served::Ended => ended.push(list[at].session),
+                Served::Ended => ended.push(at),
             }
             at += 1;
         }
         let whole_pass = subscribers.resume_at == 0;
         if whole_pass {
             subscribers.flushed_us = self.now.mono_us;
-            self.ask_for_pages(entity, room, subscribers, &needed, head);
+            ask_for_pages(self, (entity, room), subscribers, &needed, state.row.head);
         }
-        subscribers.list.retain(|subscriber| !ended.contains(&subscriber.session));
-        for session in ended {
-            // Cursors after those removed have moved up: the next pass begins anew.
-            subscribers.resume_at = 0;
-            if let Ok((_, mut subscriptions)) = self.sessions.get_mut(session) {
+        // From the back, so that places before stay as they are.
+        for &at in ended.iter().rev() {
+            let reader = subscribers.list.remove(at);
+            // A hand-over that was interrupted goes on with the same reader.
+            subscribers.resume_at -= usize::from(at < subscribers.resume_at);
+            if let Ok((_, mut subscriptions)) = self.sessions.get_mut(reader.session) {
                 subscriptions.0.remove(&entity);
             }
         }
@@ -233,11 +218,12 @@ impl Flushing<'_, '_> {
         &mut self,
         subscriber: &mut Subscriber,
         room: RoomId,
-        head: u64,
+        state: &RoomState,
         hot: &HotLog,
         pages: &std::collections::BTreeMap<u64, Page>,
         last: &mut Option<Last>,
     ) -> Served {
+        let head = state.row.head;
         let until = subscriber.end_seq.unwrap_or(head).min(head);
         if subscriber.next_seq > until && subscriber.end_seq.is_none() {
             return Served::Level;
@@ -263,7 +249,7 @@ impl Flushing<'_, '_> {
                         *last = Some(Last { from: subscriber.next_seq, until, end, frame });
                         (end, frame)
                     }
-                    None => return Served::NeedsPage((subscriber.next_seq - 1) / PAGE_EVENTS * PAGE_EVENTS + 1),
+                    None => return Served::NeedsPage(page_of(subscriber.next_seq)),
                 },
             };
             self.slot.sends.push((subscriber.handle, frame));
@@ -273,7 +259,7 @@ impl Flushing<'_, '_> {
         match subscriber.end_seq {
             _ if subscriber.next_seq <= until => Served::More,
             Some(end_seq) if subscriber.next_seq > end_seq => {
-                self.end(subscriber.handle, room, end_seq);
+                self.end(subscriber, room, end_seq, state);
                 Served::Ended
             }
             _ => Served::Level,
@@ -292,7 +278,7 @@ impl Flushing<'_, '_> {
         }
         match pages.range(..=next_seq).next_back()?.1 {
             Page::Ready(chunks) => hot_log::frame_from(chunks.iter(), room, next_seq, until),
-            Page::Loading => None,
+            Page::Loading(_) => None,
         }
     }
 
@@ -303,10 +289,11 @@ impl Flushing<'_, '_> {
         subscriber.next_seq = head + 1;
     }
 
-    fn end(&mut self, session: SessionHandle, room: RoomId, last_seq: u64) {
-        let code = Code::NotFound.number();
+    fn end(&mut self, subscriber: &Subscriber, room: RoomId, last_seq: u64, state: &RoomState) {
+        let banned = state.members.get(&subscriber.user).is_some_and(|member| member.state == membership::BANNED);
+        let code = if banned { Code::Banned } else { Code::NotFound }.number();
         let frame = ServerFrame::SubscriptionEnded(SubscriptionEnded { room, last_seq, code, tail: EmptyTail::default() });
-        self.say(session, &frame);
+        self.say(subscriber.handle, &frame);
     }
 
     /// After the events that went before: this does not pass through the outbox.
@@ -315,40 +302,5 @@ impl Flushing<'_, '_> {
         self.slot.frames.push(frame.encode());
         self.slot.sends.push((session, at));
         self.slot.events_sent += 1;
-    }
-
-    /// Keeps the pages that someone waits for, asks for those that are missing.
-    fn ask_for_pages(
-        &mut self,
-        entity: Entity,
-        room: RoomId,
-        subscribers: &mut Subscribers,
-        needed: &BTreeSet<u64>,
-        head: u64,
-    ) {
-        let behind: BTreeSet<u64> = subscribers
-            .list
-            .iter()
-            .filter(|subscriber| subscriber.next_seq <= head)
-            // A slow reader costs its cursor only: its page goes, and is read again when it can take it.
-            .filter(|subscriber| self.sessions.get(subscriber.session).is_ok_and(|(session, _)| !session.blocked))
-            .map(|subscriber| (subscriber.next_seq - 1) / PAGE_EVENTS * PAGE_EVENTS + 1)
-            .collect();
-        let pages = &mut subscribers.pages;
-        // A page that is needed and was read does not reach far enough: it is read again.
-        pages.retain(|first_seq, page| {
-            behind.contains(first_seq) && !(needed.contains(first_seq) && matches!(page, Page::Ready(_)))
-        });
-        for &first_seq in needed {
-            if pages.len() >= ROOM_PAGES_MAX {
-                break;
-            }
-            if pages.contains_key(&first_seq) {
-                continue;
-            }
-            pages.insert(first_seq, Page::Loading);
-            let read = Read::Page { room, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
-            ask_store(&mut self.open, &mut self.reads, ReadFor::Page { room: entity, first_seq }, read);
-        }
     }
 }

@@ -190,6 +190,8 @@ fn apply_to_message(event: &Event, body: &EventBody, rows: &mut impl Rows) {
     match body {
         EventBody::MessageEdited(edited) => {
             if now.edits.len() >= EDITS_MAX {
+                // It changes nothing, so no delete would find its body.
+                rows.blank(seq);
                 return;
             }
             now.body = Some(edited.body.clone());

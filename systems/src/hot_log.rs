@@ -24,6 +24,18 @@ pub fn push(hot: &mut HotLog, record: Record) {
     hot.pending.push(record);
 }
 
+/// The newest of these records, as many as a room's hot log may hold.
+#[must_use]
+pub fn newest(mut records: Vec<Record>) -> Vec<Record> {
+    let mut bytes = 0;
+    let fit = records.iter().rev().take_while(|record| {
+        bytes += record.bytes.len();
+        bytes <= HOT_LOG_ROOM_BYTES_MAX
+    });
+    let keep = fit.count();
+    records.split_off(records.len() - keep)
+}
+
 /// Seq of the oldest event that is kept; `None` if none is.
 #[must_use]
 pub fn first_seq(hot: &HotLog) -> Option<u64> {

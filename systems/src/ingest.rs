@@ -6,7 +6,7 @@
 
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage};
-use crate::{chat, notification, presence, room, session};
+use crate::{chat, notification, presence, room, session, subscription};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
@@ -52,6 +52,8 @@ pub struct AppendReplied(pub AppendReply);
 /// The store answered a read.
 #[derive(Message, Debug)]
 pub struct ReadAnswered {
+    /// Of the request.
+    pub token: u64,
     /// What it was for.
     pub purpose: ReadFor,
     /// What was found.
@@ -82,7 +84,7 @@ pub struct Received<'w> {
     /// Commands that are to become events.
     pub submissions: MessageWriter<'w, chat::Submitted>,
     /// Subscribe and unsubscribe.
-    pub subscriptions: MessageWriter<'w, room::SubscriptionChanged>,
+    pub subscriptions: MessageWriter<'w, subscription::SubscriptionChanged>,
     /// Read marks.
     pub marks: MessageWriter<'w, notification::MarkAsked>,
     /// Presence and typing.
@@ -103,7 +105,7 @@ fn sort_store_replies(
             StoreReply::Read(token, found) => {
                 // An answer to a question that nobody has any more is dropped.
                 if let Some(purpose) = open.by_token.remove(&token) {
-                    reads.write(ReadAnswered { purpose, found });
+                    reads.write(ReadAnswered { token, purpose, found });
                 }
             }
         }
@@ -169,11 +171,11 @@ fn refuse_frame(session: SessionHandle, error: &FrameError, outbox: &mut Outbox)
 fn receive(from: From, command: Command, received: &mut Received, outbox: &mut Outbox) {
     let submission = match command {
         Command::Subscribe(subscribe) => {
-            received.subscriptions.write(room::SubscriptionChanged::Subscribe(from, subscribe));
+            received.subscriptions.write(subscription::SubscriptionChanged::Subscribe(from, subscribe));
             return;
         }
         Command::Unsubscribe(unsubscribe) => {
-            received.subscriptions.write(room::SubscriptionChanged::Unsubscribe(from, unsubscribe.room));
+            received.subscriptions.write(subscription::SubscriptionChanged::Unsubscribe(from, unsubscribe.room));
             return;
         }
         Command::MarkRead(mark) => {
@@ -203,11 +205,18 @@ fn receive(from: From, command: Command, received: &mut Received, outbox: &mut O
     }
 }
 
-/// Asks the store for something; the answer comes as [`ReadAnswered`] with this purpose.
-pub fn ask_store(open: &mut OpenReads, reads: &mut components::edge::Reads, purpose: ReadFor, read: components::edge::Read) {
+/// Asks the store for something; the answer comes as [`ReadAnswered`] with this purpose and the token that is answered here.
+pub fn ask_store(
+    open: &mut OpenReads,
+    reads: &mut components::edge::Reads,
+    purpose: ReadFor,
+    read: components::edge::Read,
+) -> u64 {
     open.last_token += 1;
-    open.by_token.insert(open.last_token, purpose);
-    reads.0.push(components::edge::ReadRequest { token: open.last_token, read });
+    let token = open.last_token;
+    open.by_token.insert(token, purpose);
+    reads.0.push(components::edge::ReadRequest { token, read });
+    token
 }
 
 /// The features that take part in ingest, so that their order is stated where it is decided.

@@ -1,16 +1,19 @@
 //! The verbs of the Starling world: systems by feature, in the order of the tick.
 //!
 //! Start with [`schedule`]: the whole tick is on its screen. A feature has one file ([`session`], [`user`], [`room`], [`chat`],
-//! [`presence`], [`notification`]); what all features pass through has one too ([`ingest`], [`sequence`], [`delivery`], [`flush`], [`outbox`]).
+//! [`presence`], [`notification`]); what all features pass through has one too ([`ingest`], [`sequence`], [`delivery`], [`flush`], [`outbox`]); [`subscription`] and
+//! [`catch_up`] are about who reads a room, [`follow`] about those who do not.
 //! Rules of the domain are plain functions on plain data: [`fold`] (what a log means) and [`rules`] (who may do what).
 //!
 //! Nothing here does I/O, reads a clock or draws a random number: the same inputs in the same ticks give the same bytes out.
 
+pub mod catch_up;
 pub mod chat;
 pub mod core;
 pub mod delivery;
 pub mod flush;
 pub mod fold;
+pub mod follow;
 pub mod hot_log;
 pub mod ingest;
 pub mod notification;
@@ -21,6 +24,7 @@ pub mod rules;
 pub mod schedule;
 pub mod sequence;
 pub mod session;
+pub mod subscription;
 pub mod user;
 
 #[cfg(any(test, feature = "testing"))]

@@ -15,8 +15,8 @@ pub struct Outbox {
     pub datagrams: Vec<(SessionHandle, Bytes)>,
     /// Answers to REST requests.
     pub rest: Vec<(u64, Reply)>,
-    /// Commands of followers that ended: the room that they follow from, and whether they did what they should.
-    pub followed: Vec<(RoomId, bool)>,
+    /// Commands of followers that ended: the room and event that they follow from, and whether they did what they should.
+    pub followed: Vec<(RoomId, u64, bool)>,
     /// Connections to close.
     pub closes: Vec<(SessionHandle, CloseCode)>,
 }
@@ -27,7 +27,7 @@ impl Outbox {
         match origin {
             Origin::Session { session, request } => self.frame(session, &ServerFrame::Reply(request, reply)),
             Origin::Rest { token } => self.rest.push((token, reply)),
-            Origin::World { follows: Some(room) } => self.followed.push((room, reply.code() == Code::Ok)),
+            Origin::World { follows: Some((room, seq)) } => self.followed.push((room, seq, reply.code() == Code::Ok)),
             Origin::World { follows: None } => {}
         }
     }

@@ -5,6 +5,7 @@
 //! | `PresenceState` | `touch`, `apply_presence` | `tell_watchers` |
 //! | `Watches` | `apply_presence`, `tell_watchers` | `tell_watchers` |
 
+use crate::delivery::Settled;
 use crate::ingest::From;
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
@@ -16,7 +17,7 @@ use client_protocol::limits::{PRESENCE_WATCH_MAX, TYPING_EXPIRES_MS, TYPING_INTE
 use client_protocol::presence::{Presence, TypingNotice, state};
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
-use client_protocol::{Code, RoomId, ServerFrame, UserId};
+use client_protocol::{Code, EventBody, RoomId, ServerFrame, UserId};
 use components::limits::{NET_CHANGE_INTERVAL_US, TYPING_REMEMBERED_MAX};
 use components::presence::{PresenceState, PresenceWatch, TypingNotices};
 use components::room::{RoomIndex, RoomState, Subscribers};
@@ -56,7 +57,10 @@ impl Plugin for PresencePlugin {
             .init_resource::<TypingNotices>()
             .add_message::<PresenceAsked>()
             .add_systems(Tick, apply_presence.in_set(In(Stage::Hydrate, Feature::Presence)))
-            .add_systems(Tick, (relay_typing, tell_watchers).chain().in_set(In(Stage::Notify, Feature::Presence)));
+            .add_systems(
+                Tick,
+                (relay_typing, note_memberships, tell_watchers).chain().in_set(In(Stage::Notify, Feature::Presence)),
+            );
     }
 }
 
@@ -92,6 +96,32 @@ pub(crate) fn forget_watcher(world: &mut World, session: Entity) {
             watchers.remove(&session);
             if watchers.is_empty() {
                 watch.watchers.remove(user);
+            }
+        }
+    }
+}
+
+/// What a session was not told while it took nothing, and what it may see since it reads one more room.
+pub(crate) fn tell_again(world: &mut World, session: Entity) {
+    let watched: Vec<_> =
+        world.get::<Watches>(session).map(|watches| watches.0.keys().copied().collect()).unwrap_or_default();
+    world.resource_mut::<PresenceWatch>().changed.extend(watched);
+}
+
+/// Who comes to a room, or goes, is seen by others from then on, or no longer.
+fn note_memberships(mut settled: MessageReader<Settled>, mut watch: ResMut<PresenceWatch>) {
+    for Settled { records, .. } in settled.read() {
+        for record in records {
+            let (EventBody::MemberJoined(changed)
+            | EventBody::MemberAdded(changed)
+            | EventBody::MemberLeft(changed)
+            | EventBody::MemberKicked(changed)
+            | EventBody::MemberBanned(changed)) = &record.event.body
+            else {
+                continue;
+            };
+            if watch.watchers.contains_key(&changed.user) {
+                watch.changed.insert(changed.user);
             }
         }
     }
@@ -207,7 +237,11 @@ fn tell_watchers(
         let actual =
             index.by_id.get(&user).and_then(|entity| states.get(*entity).ok()).map_or(state::OFFLINE, |state| state.0);
         for &session in watch.watchers.get(&user).into_iter().flatten() {
-            let Ok((_, _, subscriptions, mut watches)) = sessions.get_mut(session) else { continue };
+            let Ok((watcher, _, subscriptions, mut watches)) = sessions.get_mut(session) else { continue };
+            // `tell_again` comes back to it.
+            if watcher.blocked {
+                continue;
+            }
             // Presence is for those who share a room; to others everybody is offline.
             let shared = subscriptions.0.iter().any(|room| {
                 let member = rooms.get(*room).ok().and_then(|state| state.members.get(&user));

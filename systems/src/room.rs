@@ -9,43 +9,27 @@
 use crate::chat::Submission;
 use crate::delivery::Settled;
 use crate::hot_log;
-use crate::ingest::{From, ReadAnswered, ask_store};
-use crate::outbox::Outbox;
-use crate::rules::visible_until;
+use crate::ingest::{ReadAnswered, ask_store};
 use crate::schedule::{Feature, In, Stage, Tick};
+use crate::subscription::{SubscriptionChanged, admit_subscribers, change_subscriptions};
 use bevy_app::{App, Plugin};
-use bevy_ecs::message::Messages;
 use bevy_ecs::prelude::*;
-use client_protocol::limits::{
-    FIRST_MEMBERS_MAX, REPLAY_EVENTS_MAX, ROOM_NAME_BYTES_MAX, ROOM_TOPIC_BYTES_MAX, SUBSCRIPTIONS_MAX,
-};
+use client_protocol::limits::{FIRST_MEMBERS_MAX, ROOM_NAME_BYTES_MAX, ROOM_TOPIC_BYTES_MAX};
 use client_protocol::room::{
-    CommandHead, CreateRoom, LIVE, MemberChanged, Reset, RoleChanged, RoomCreated, SettingsChanged, SettingsTail, Subscribe,
-    kind, reset_reason, role,
+    CommandHead, CreateRoom, MemberChanged, RoleChanged, RoomCreated, SettingsChanged, SettingsTail, kind, role,
 };
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
-use client_protocol::{Code, Command, EventBody, RoomId, ServerFrame, UserId};
-use components::edge::{Found, Origin, Read, Reads, Record, RoomSnapshot};
+use client_protocol::{Code, Command, EventBody, RoomId, UserId};
+use components::edge::{Found, Read, Reads, Record, RoomSnapshot};
 use components::limits::ROOM_RETRY_US;
-use components::notification::Unbumped;
+use components::notification::{NotifyQueue, Unbumped};
 use components::room::{
-    AppendState, HotLog, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, SubscribeAsked, Subscriber, Subscribers,
-    Waiting,
+    AppendState, HotLog, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers, Waiting,
 };
-use components::rows::{RoomRow, membership};
-use components::session::Subscriptions;
+use components::rows::RoomRow;
 use components::time::{Node, Now};
 use std::collections::BTreeMap;
-
-/// A session asked to read a room, or to stop.
-#[derive(Message, Debug, Clone)]
-pub enum SubscriptionChanged {
-    /// To read.
-    Subscribe(From, Subscribe),
-    /// To stop.
-    Unsubscribe(From, RoomId),
-}
 
 /// Rooms in memory and their readers.
 #[derive(Debug)]
@@ -86,7 +70,9 @@ fn check_settings(settings: &SettingsTail) -> Result<(), Reply> {
 ///
 /// The command, where it is no room command.
 pub fn draft(actor: UserId, command: Command) -> Result<Result<Submission, Reply>, Command> {
-    let submission = |head: CommandHead, body| Ok(Submission { room: head.room, key: head.key, retry: head.retry, body });
+    let submission = |head: CommandHead, body| {
+        Ok(Submission { room: head.room, key: head.key, retry: head.retry, body, deadline_us: None })
+    };
     let changed = |user| MemberChanged { user, tail: EmptyTail::default() };
     Ok(match command {
         Command::CreateRoom(create) => draft_room(actor, create),
@@ -127,7 +113,7 @@ fn draft_room(actor: UserId, create: CreateRoom) -> Result<Submission, Reply> {
     };
     let settings = if create.kind == kind::DIRECT { SettingsTail::default() } else { create.settings };
     let body = EventBody::RoomCreated(RoomCreated { kind: create.kind, members, settings });
-    Ok(Submission { room, key: create.key, retry: true, body })
+    Ok(Submission { room, key: create.key, retry: true, body, deadline_us: None })
 }
 
 /// The entity of a room, spawned if need be; the store is then asked for it.
@@ -156,6 +142,14 @@ pub fn ensure_room(world: &mut World, id: RoomId) -> Entity {
     entity
 }
 
+/// Brings in a room whose followers may not have finished before the last stop, until the store can be read.
+pub(crate) fn sweep(world: &mut World, id: RoomId) {
+    let room = ensure_room(world, id);
+    if let Some(mut unbumped) = world.get_mut::<Unbumped>(room) {
+        unbumped.swept = true;
+    }
+}
+
 fn ask_for_room(world: &mut World, entity: Entity, room: RoomId) {
     world.resource_scope(|world, mut open: Mut<OpenReads>| {
         let mut reads = world.resource_mut::<Reads>();
@@ -166,15 +160,15 @@ fn ask_for_room(world: &mut World, entity: Entity, room: RoomId) {
 /// Whether the store's answer makes sense; the state and the last events if so.
 fn rebuild(id: RoomId, snapshot: &RoomSnapshot) -> Result<(RoomState, Vec<Record>), &'static str> {
     let row = snapshot.row.clone().unwrap_or_else(|| RoomRow::empty(id));
-    if snapshot.tail.iter().any(|event| event.body.stops_old_nodes()) {
+    if snapshot.tail.iter().any(|record| record.event.body.stops_old_nodes()) {
         return Err("an event that this version must understand and does not");
     }
     let first = row.head + 1 - snapshot.tail.len() as u64;
-    if snapshot.tail.iter().zip(first..).any(|(event, seq)| event.head.seq != seq) {
+    if snapshot.tail.iter().zip(first..).any(|(record, seq)| record.event.head.seq != seq) {
         return Err("the last events are not dense up to the head");
     }
     let members = snapshot.members.iter().map(|member| (member.user, member.clone())).collect();
-    Ok((RoomState { row, members }, snapshot.tail.iter().map(|event| hot_log::record(event.clone())).collect()))
+    Ok((RoomState { row, members }, snapshot.tail.clone()))
 }
 
 fn hydrate_rooms(
@@ -184,6 +178,7 @@ fn hydrate_rooms(
     mut rooms: Query<(&mut Room, &mut HotLog, &mut Unbumped, &mut Waiting)>,
     mut index: ResMut<RoomIndex>,
     mut settled: MessageWriter<Settled>,
+    mut notify: ResMut<NotifyQueue>,
 ) {
     for answer in answers.read() {
         let ReadFor::Room(entity) = answer.purpose else { continue };
@@ -197,11 +192,13 @@ fn hydrate_rooms(
             Ok((state, tail)) => {
                 room.hydration = Hydration::Ready;
                 unbumped.level_seq = state.row.notified_seq;
+                unbumped.failed_from = None;
+                unbumped.swept = false;
                 waiting.conflicts = 0;
                 index.hot_bytes -= hot.bytes;
                 *hot = HotLog::default();
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
-                for record in tail {
+                for record in hot_log::newest(tail) {
                     hot_log::push(&mut hot, record);
                 }
                 index.hot_bytes += hot.bytes;
@@ -215,148 +212,16 @@ fn hydrate_rooms(
                 if matches!(answer.found, Found::Room(_)) {
                     tracing::error!(room = %room.id, why, "a room is quarantined");
                 }
-                room.hydration = Hydration::Failed { retry_us: now.mono_us + ROOM_RETRY_US };
-            }
-        }
-    }
-}
-
-/// Subscriptions asked for and given up. Exclusive: it brings in rooms.
-fn change_subscriptions(world: &mut World) {
-    let changes: Vec<_> = world.resource_mut::<Messages<SubscriptionChanged>>().drain().collect();
-    for change in changes {
-        match change {
-            SubscriptionChanged::Unsubscribe(from, id) => {
-                let room = world.resource::<RoomIndex>().by_id.get(&id).copied();
-                if let (Some(room), Some(session)) = (room, from.session) {
-                    forget_subscriber(world, room, session);
-                    if let Some(mut subscriptions) = world.get_mut::<Subscriptions>(session) {
-                        subscriptions.0.remove(&room);
-                    }
-                }
-                world.resource_mut::<Outbox>().reply(from.origin, Reply::done(0));
-            }
-            SubscriptionChanged::Subscribe(from, subscribe) => ask_to_subscribe(world, from, &subscribe),
-        }
-    }
-}
-
-fn ask_to_subscribe(world: &mut World, from: From, subscribe: &Subscribe) {
-    let (Some(session), Origin::Session { session: handle, request }) = (from.session, from.origin) else {
-        world
-            .resource_mut::<Outbox>()
-            .reply(from.origin, Reply::refused(Code::UnknownKind, "subscriptions are for sessions"));
-        return;
-    };
-    let room = ensure_room(world, subscribe.room);
-    // Subscribing again moves the cursor.
-    forget_subscriber(world, room, session);
-    let now_us = world.resource::<Now>().mono_us;
-    let Some(mut subscriptions) = world.get_mut::<Subscriptions>(session) else { return };
-    if !subscriptions.0.contains(&room) && subscriptions.0.len() >= SUBSCRIPTIONS_MAX {
-        let refusal = Reply::refused(Code::TooManySubscriptions, format!("at most {SUBSCRIPTIONS_MAX}"));
-        world.resource_mut::<Outbox>().reply(from.origin, refusal);
-        return;
-    }
-    subscriptions.0.insert(room);
-    if let Some(mut subscribers) = world.get_mut::<Subscribers>(room) {
-        subscribers.asked.push(SubscribeAsked {
-            session,
-            handle,
-            user: from.user,
-            request,
-            epoch: subscribe.epoch,
-            after_seq: subscribe.after_seq,
-            asked_us: now_us,
-        });
-    }
-    world.resource_mut::<RoomIndex>().asked.insert(room);
-}
-
-/// Ends a session's reading of a room, wherever it stands.
-pub(crate) fn forget_subscriber(world: &mut World, room: Entity, session: Entity) {
-    let now_us = world.resource::<Now>().mono_us;
-    if let Some(mut subscribers) = world.get_mut::<Subscribers>(room) {
-        subscribers.list.retain(|subscriber| subscriber.session != session);
-        subscribers.asked.retain(|asked| asked.session != session);
-        subscribers.resume_at = 0;
-    }
-    if let Some(mut room) = world.get_mut::<Room>(room) {
-        room.used_us = now_us;
-    }
-}
-
-/// Lets those in who asked to read a room that is ready.
-fn admit_subscribers(
-    now: Res<Now>,
-    node: Res<Node>,
-    mut rooms: Query<(&Room, Option<&RoomState>, &mut Subscribers)>,
-    mut sessions: Query<&mut Subscriptions>,
-    mut index: ResMut<RoomIndex>,
-    mut outbox: ResMut<Outbox>,
-) {
-    let asked = std::mem::take(&mut index.asked);
-    for entity in asked {
-        let Ok((room, state, mut subscribers)) = rooms.get_mut(entity) else { continue };
-        let state = match (room.hydration, state) {
-            (Hydration::Loading, _) => {
-                index.asked.insert(entity);
-                continue;
-            }
-            (Hydration::Ready, Some(state)) => Some(state),
-            _ => None,
-        };
-        for asked in std::mem::take(&mut subscribers.asked) {
-            let origin = Origin::Session { session: asked.handle, request: asked.request };
-            match start(&asked, state, node.epoch) {
-                Ok((subscriber, reset)) => {
-                    let head = state.map_or(0, |state| state.row.head);
-                    outbox.reply(origin, Reply::done(head));
-                    if let Some(reason) = reset {
-                        let reset = Reset { room: room.id, epoch: node.epoch, head, reason, tail: EmptyTail::default() };
-                        outbox.frame(asked.handle, &ServerFrame::Reset(reset));
-                    }
-                    subscribers.list.push(subscriber);
-                    crate::flush::queue_flush(&mut index, entity, &mut subscribers, now.mono_us);
-                }
-                Err(refusal) => {
-                    outbox.reply(origin, refusal);
-                    if let Ok(mut subscriptions) = sessions.get_mut(asked.session) {
-                        subscriptions.0.remove(&entity);
-                    }
+                let retry_us = now.mono_us + ROOM_RETRY_US;
+                room.hydration = Hydration::Failed { retry_us };
+                unbumped.swept &= matches!(answer.found, Found::Unavailable);
+                if unbumped.swept && !unbumped.level_queued {
+                    unbumped.level_queued = true;
+                    notify.levels.insert((retry_us, entity));
                 }
             }
         }
     }
-}
-
-/// Where a new reader starts: its cursor, and why it was moved if it was.
-fn start(asked: &SubscribeAsked, state: Option<&RoomState>, epoch: u64) -> Result<(Subscriber, Option<u8>), Reply> {
-    let Some(state) = state else { return Err(Reply::retry_after(Code::Unavailable, ROOM_RETRY_US / 1_000)) };
-    let row = &state.row;
-    let member = state.members.get(&asked.user);
-    let own = RoomId::self_log(asked.user) == row.room;
-    let visible = if own { Some(u64::MAX) } else { visible_until(member) };
-    let end_seq = match visible {
-        Some(u64::MAX) => None,
-        // What they have not seen of the time when they were there.
-        Some(last) if asked.epoch == epoch && asked.after_seq < last => Some(last),
-        _ if member.is_some_and(|member| member.state == membership::BANNED) && row.kind == kind::PUBLIC => {
-            return Err(Reply::refused(Code::Banned, ""));
-        }
-        _ if row.head > 0 && row.kind == kind::PUBLIC => return Err(Reply::refused(Code::Forbidden, "not a member")),
-        _ => return Err(Reply::refused(Code::NotFound, "")),
-    };
-    let head = row.head;
-    let (next_seq, reset) = match asked.after_seq {
-        LIVE => (head + 1, None),
-        _ if asked.epoch != epoch => (head + 1, Some(reset_reason::EPOCH)),
-        after if after > head => (head + 1, Some(reset_reason::AHEAD)),
-        after if head - after > REPLAY_EVENTS_MAX => (head + 1, Some(reset_reason::TOO_FAR_BEHIND)),
-        after => (after + 1, None),
-    };
-    let subscriber = Subscriber { session: asked.session, handle: asked.handle, user: asked.user, next_seq, end_seq };
-    Ok((subscriber, reset))
 }
 
 type Evictable<'a> = (&'a Room, &'a Subscribers, &'a AppendState, &'a Waiting, &'a Unbumped, &'a HotLog);
@@ -380,7 +245,7 @@ fn evict_rooms(
             && subscribers.list.is_empty()
             && subscribers.asked.is_empty()
             && room.hydration != Hydration::Loading
-            && unbumped.open == 0
+            && unbumped.open.is_empty()
             && !unbumped.queued
             && !unbumped.level_queued;
         if !quiet || room.used_us + node.tuning.idle_us > now.mono_us {

@@ -267,9 +267,8 @@ fn decide_about_message(state: &RoomState, me: &MemberRow, ask: &Ask<'_>) -> Ver
         }
         EventBody::ReactionAdded(changed) => {
             let there = now.reactions.iter().any(|(given, by)| *given == changed.reaction && *by == ask.actor);
-            if there {
-                Verdict::Already { seq: now.as_of }
-            } else if may_react(now, ask.actor, &changed.reaction) {
+            // One that is there is added again, which changes nothing: it may be on its way out.
+            if there || may_react(now, ask.actor, &changed.reaction) {
                 mute_or_append(me, ask)
             } else {
                 refuse(Code::LimitReached, "reactions")
@@ -305,6 +304,19 @@ pub const fn gives_rights_to(body: &EventBody) -> Option<UserId> {
         EventBody::MemberJoined(changed) | EventBody::MemberAdded(changed) | EventBody::MemberUnbanned(changed) => {
             Some(changed.user)
         }
+        _ => None,
+    }
+}
+
+/// The user whose membership a command is about, if they are not its actor.
+#[must_use]
+pub const fn subject(body: &EventBody) -> Option<UserId> {
+    match body {
+        EventBody::MemberAdded(changed)
+        | EventBody::MemberKicked(changed)
+        | EventBody::MemberBanned(changed)
+        | EventBody::MemberUnbanned(changed) => Some(changed.user),
+        EventBody::RoleChanged(changed) => Some(changed.user),
         _ => None,
     }
 }

@@ -3,11 +3,10 @@
 //! State changes only by durable events, so nothing is ever rolled back: after an event that takes rights away nothing more joins
 //! the batch, after one that gives rights nothing more of that user does, and the rest waits for the next batch.
 
-use crate::chat::done;
 use crate::hot_log;
 use crate::ingest::ask_store;
 use crate::outbox::Outbox;
-use crate::rules::{Accounts, Ask, Verdict, about, decide, gives_rights_to, takes_rights};
+use crate::rules::{Accounts, Ask, Verdict, about, decide, gives_rights_to, subject, takes_rights};
 use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
@@ -145,7 +144,8 @@ impl Desk<'_, '_> {
             MessageState::Appending => return Step::Next,
         }
         let Some(body) = &draft.0 else { return Step::Next };
-        if batch.entered.contains(&actor.user) {
+        // What an event of this batch gives to someone holds for commands by them and about them, once it is durable.
+        if batch.entered.contains(&actor.user) || subject(body).is_some_and(|user| batch.entered.contains(&user)) {
             return Step::Wait;
         }
         let accounts = match self.accounts(&actor, body) {
@@ -169,7 +169,16 @@ impl Desk<'_, '_> {
                 self.append(message, &actor, state, time_ms, batch);
                 Step::Next
             }
-            Verdict::Already { seq } => self.finish(message, &actor, done(seq, state.row.time_ms, state.row.room)),
+            Verdict::Already { seq } => {
+                let mut reply = Reply::done(seq);
+                reply.tail.room = Some(state.row.room);
+                // A room has one first event. Of anything else, the key says which event it was the first time.
+                if matches!(body, EventBody::RoomCreated(_)) {
+                    self.finish(message, &actor, reply)
+                } else {
+                    self.answer(message, &actor, state, reply)
+                }
+            }
             Verdict::Refuse(reply) => self.answer(message, &actor, state, reply),
         }
     }
@@ -197,7 +206,7 @@ impl Desk<'_, '_> {
         batch.messages.push(message);
     }
 
-    /// A refusal; but a known key has its first answer for ever, so a command that may have been sent before is looked up first.
+    /// A refusal, or that it is so already; but a known key has its first answer for ever, so a command that may have been sent before is looked up first.
     fn answer(&mut self, message: Entity, actor: &Actor, state: &RoomState, reply: Reply) -> Step {
         if !actor.retry {
             return self.finish(message, actor, reply);

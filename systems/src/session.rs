@@ -10,7 +10,7 @@ use crate::ingest::{CONTROL, ReadAnswered, ask_store};
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
 use crate::user::{ensure_user, set_account};
-use crate::{presence, room};
+use crate::{presence, room, subscription};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use client_protocol::limits::{BODY_BYTES_MAX, OPEN_REQUESTS_MAX, SUBSCRIPTIONS_MAX};
@@ -68,9 +68,7 @@ pub(crate) fn apply_control(world: &mut World) {
                     close_sessions(world, row.user, CloseCode::AccountDisabled, |_| true);
                 }
             }
-            Control::Sweep { room } => {
-                room::ensure_room(world, room);
-            }
+            Control::Sweep { room } => room::sweep(world, room),
             Control::Drain => drain(world),
         }
     }
@@ -93,7 +91,9 @@ fn open(
     close_sessions(world, row.user, CloseCode::Replaced, |session| session.device == device);
     set_account(world, row);
     let user = ensure_user(world, row.user);
-    let session = world.spawn((Session { handle, login, device, expires_ms, blocked: false }, SessionOf(user))).id();
+    let session = world
+        .spawn((Session { handle, login, device, expires_ms, blocked: false, missed_bump: false }, SessionOf(user)))
+        .id();
     let now = *world.resource::<Now>();
     let node = world.resource::<Node>();
     #[allow(clippy::unnecessary_min_or_max)] // While our own minor version is 0.
@@ -121,10 +121,7 @@ fn open(
     if draining {
         outbox.frame(handle, &goaway());
     }
-    world.resource_scope(|world, mut open: Mut<OpenReads>| {
-        let mut reads = world.resource_mut::<Reads>();
-        ask_store(&mut open, &mut reads, ReadFor::Rooms(session), Read::Rooms { user: row.user });
-    });
+    ask_for_list(world, session);
     presence::touch(world, user);
 }
 
@@ -135,7 +132,7 @@ fn close(world: &mut World, handle: SessionHandle) {
     world.resource_mut::<SessionIndex>().by_expiry.remove(&(expires_ms, handle));
     let rooms = world.get_mut::<Subscriptions>(session).map(|mut rooms| std::mem::take(&mut rooms.0)).unwrap_or_default();
     for room in rooms {
-        room::forget_subscriber(world, room, session);
+        subscription::forget_subscriber(world, room, session);
     }
     presence::forget_watcher(world, session);
     let user = world.get::<SessionOf>(session).map(|of| of.0);
@@ -164,12 +161,31 @@ fn set_blocked(world: &mut World, handle: SessionHandle, blocked: bool) {
         session.blocked = blocked;
     }
     if !blocked {
+        ask_for_list_if_bumps_were_missed(world, session);
+        presence::tell_again(world, session);
         // What it missed is in its cursors: look at its rooms again.
         let rooms = world.get::<Subscriptions>(session).map(|rooms| rooms.0.clone()).unwrap_or_default();
         for room in rooms {
             crate::flush::flush_now(world, room);
         }
     }
+}
+
+/// Bumps are not kept for those who cannot take them: the list says the same.
+fn ask_for_list_if_bumps_were_missed(world: &mut World, entity: Entity) {
+    let Some(mut session) = world.get_mut::<Session>(entity) else { return };
+    if std::mem::take(&mut session.missed_bump) {
+        ask_for_list(world, entity);
+    }
+}
+
+fn ask_for_list(world: &mut World, session: Entity) {
+    let user = world.get::<SessionOf>(session).and_then(|of| world.get::<User>(of.0)).map(|user| user.user);
+    let Some(user) = user else { return };
+    world.resource_scope(|world, mut open: Mut<OpenReads>| {
+        let mut reads = world.resource_mut::<Reads>();
+        ask_store(&mut open, &mut reads, ReadFor::Rooms(session), Read::Rooms { user });
+    });
 }
 
 fn reauth(world: &mut World, handle: SessionHandle, request: u64, outcome: Result<u64, CloseCode>) {

@@ -4,7 +4,7 @@ use super::extract::{Caller, JsonBody, PathArgs, QueryArgs, WriteKey};
 use super::rooms::Role;
 use super::{Api, Done, Problem, run};
 use crate::limits::PAGE_DEFAULT;
-use crate::queries::ReadState as State_;
+use crate::queries::ReadState as Stored;
 use axum::Json;
 use axum::extract::State;
 use client_protocol::notification::MarkRead;
@@ -75,8 +75,8 @@ pub struct ReadState {
     pub message_no: u64,
 }
 
-impl From<State_> for ReadState {
-    fn from(state: State_) -> Self {
+impl From<Stored> for ReadState {
+    fn from(state: Stored) -> Self {
         Self { read_seq: state.read_seq, unread: state.unread, head: state.head, message_no: state.message_no }
     }
 }

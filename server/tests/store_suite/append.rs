@@ -25,7 +25,7 @@ pub async fn dense_and_durable(mut rig: Rig) {
     let snapshot = rig.room(log.room).await;
     let row = snapshot.row.unwrap();
     assert_eq!((row.head, row.message_no, row.time_ms), (21, 20, log.time_ms));
-    assert_eq!(snapshot.tail.iter().map(|event| event.head.seq).collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
+    assert_eq!(snapshot.tail.iter().map(|record| record.event.head.seq).collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
     assert_eq!(snapshot.members.len(), 2);
 }
 
@@ -48,11 +48,10 @@ pub async fn records_come_back_identical(mut rig: Rig) {
 pub async fn conflict_says_what_stands_there(mut rig: Rig) {
     let mut log = group(&mut rig, 1).await;
     let mut other = log.clone();
-    let first = rig.write(&mut log, user(1), posted("first")).await;
-    let second = rig.write(&mut log, user(1), posted("second")).await;
+    let stored = rig.write_all(&mut log, vec![(user(1), posted("first")), (user(1), posted("second"))]).await;
     let late = other.record_with_key(user(2), key(9), posted("late"));
     let reply = rig.append(log.room, 2, vec![late]).await;
-    assert_eq!((reply.appended, reply.then), (0, AppendThen::Conflict { log: vec![first, second] }));
+    assert_eq!((reply.appended, reply.then), (0, AppendThen::Conflict { log: stored }));
     assert_eq!(rig.room(log.room).await.row.unwrap().head, 3);
 }
 
@@ -243,7 +242,7 @@ pub async fn tail_reaches_back_to_what_was_notified(mut rig: Rig) {
         let bodies = (0..100).map(|n| (user(1), posted(&n.to_string()))).collect();
         rig.write_all(&mut log, bodies).await;
     }
-    let first = |tail: &[client_protocol::Event]| (tail[0].head.seq, tail.len() as u64);
+    let first = |tail: &[Record]| (tail[0].event.head.seq, tail.len() as u64);
     assert_eq!(first(&rig.room(log.room).await.tail), (1, 301));
     level_and_wait(&mut rig, log.room, 100).await;
     assert_eq!(first(&rig.room(log.room).await.tail), (101, 201));

@@ -96,7 +96,7 @@ impl Client {
 
     pub(super) fn take(&mut self, frame: ServerFrame, store: &ModelStore, now_us: u64) {
         match frame {
-            ServerFrame::Reply(id, reply) => self.take_reply(id, reply, now_us),
+            ServerFrame::Reply(id, reply) => self.take_reply(id, reply, store, now_us),
             ServerFrame::Events(events) => self.take_events(&events, store),
             frame => {
                 match &frame {
@@ -114,9 +114,18 @@ impl Client {
         }
     }
 
-    fn take_reply(&mut self, id: u64, reply: Reply, now_us: u64) {
+    fn take_reply(&mut self, id: u64, reply: Reply, store: &ModelStore, now_us: u64) {
         let asked = self.open.remove(&id);
         let (command, asked_us) = asked.unwrap_or_else(|| panic!("an answer to {id}, which is not open: {reply:?}"));
+        if reply.code == 0
+            && let Some(head) = super::commands::head_of(&command)
+        {
+            assert!(reply.seq > 0 && reply.seq <= store.head(head.room), "what is acked is durable: {reply:?}");
+        }
+        if let (1.., Command::Subscribe(subscribe)) = (reply.code, &command) {
+            // Whatever it read before, it does not any more.
+            self.next.remove(&subscribe.room);
+        }
         if reply.code == 0 {
             match command {
                 Command::Subscribe(subscribe) => {

@@ -175,6 +175,8 @@ pub struct FaultyStore {
     last: u64,
     /// Appends taken so far.
     pub appends: u64,
+    /// The most events, and the most bytes of records, in one append so far.
+    pub largest_append: (usize, usize),
 }
 
 impl FaultyStore {
@@ -196,6 +198,9 @@ impl FaultyStore {
     /// Takes an append.
     pub fn submit_append(&mut self, now_us: u64, request: AppendRequest) {
         self.appends += 1;
+        let bytes = request.records.iter().map(|record| record.bytes.len()).sum();
+        let (events, bytes_max) = self.largest_append;
+        self.largest_append = (events.max(request.records.len()), bytes_max.max(bytes));
         let scripted = self.append_faults.get_mut(&request.room).and_then(VecDeque::pop_front);
         let fault = scripted.or_else(|| self.chaos.as_mut().map(Chaos::append)).unwrap_or_default();
         if let Some(in_doubt_us) = fault.in_doubt_us {

@@ -6,7 +6,9 @@ use crate::hot_log;
 use client_protocol::limits::{REPLAY_EVENTS_MAX, ROOMS_PAGE_MAX};
 use client_protocol::room::{RoomEntry, RoomEntryTail, kind};
 use client_protocol::{Event, EventBody, EventHead, Key, NodeId, RoomId, UserId};
-use components::edge::{AppendReply, AppendRequest, AppendThen, Found, Read, ReadRequest, RoomSnapshot, StoreReply, Target};
+use components::edge::{
+    AppendReply, AppendRequest, AppendThen, Found, Read, ReadRequest, Record, RoomSnapshot, StoreReply, Target,
+};
 use components::limits::HYDRATE_TAIL_EVENTS;
 use components::rows::{AccountRow, MarkRow, MemberRow, NowRow, RoomRow, account};
 use std::collections::BTreeMap;
@@ -154,7 +156,7 @@ impl ModelStore {
             let log = self.rooms.entry(room).or_insert_with(|| RoomLog::new(room));
             assert!(head.seq <= log.row.head + 1, "an append leaves no gap");
             if head.seq <= log.row.head {
-                break AppendThen::Conflict { log: log.events[(head.seq - 1) as usize..].to_vec() };
+                break AppendThen::Conflict { log: records_of(&log.events[(head.seq - 1) as usize..]) };
             }
             if let Some(&seq) = log.keys.get(&(head.actor, head.key)) {
                 let time_ms = log.event(seq).map_or(0, |event| event.head.time_ms);
@@ -230,7 +232,7 @@ impl ModelStore {
         RoomSnapshot {
             row: Some(row.clone()),
             members: log.members.values().cloned().collect(),
-            tail: log.events[(row.head - wanted) as usize..].to_vec(),
+            tail: records_of(&log.events[(row.head - wanted) as usize..]),
         }
     }
 
@@ -277,4 +279,8 @@ impl ModelStore {
     pub fn dirty_rooms(&self) -> Vec<RoomId> {
         self.rooms.values().filter(|log| log.row.notified_seq < log.row.head).map(|log| log.row.room).collect()
     }
+}
+
+fn records_of(events: &[Event]) -> Vec<Record> {
+    events.iter().cloned().map(hot_log::record).collect()
 }

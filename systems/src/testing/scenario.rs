@@ -61,6 +61,8 @@ pub struct Scenario {
     last_token: u64,
     last_key: u64,
     next_due_us: Option<u64>,
+    /// Ticks so far.
+    pub ticks: u64,
     /// The last tick's sends of events.
     pub last_sends: usize,
     /// Everything that came out, if it is recorded.
@@ -105,6 +107,7 @@ impl Scenario {
             last_token: 0,
             last_key: 0,
             next_due_us: None,
+            ticks: 0,
             last_sends: 0,
             transcript: None,
         }
@@ -331,6 +334,7 @@ impl Scenario {
     pub fn tick(&mut self) {
         let mut replies = self.store.run(self.now.mono_us, self.now.wall_ms);
         self.inputs.store.extend(replies.drain(..));
+        self.ticks += 1;
         self.next_due_us = self.core.step(self.now, &mut self.inputs, &mut self.outputs);
         self.inputs.queue_wait_us = 0;
         let outputs = &mut self.outputs;

@@ -59,7 +59,7 @@ fn stage_records(
     let before: Option<RoomRow> = overlay.row(Table::Rooms, request.room.bytes())?;
     let mut row = before.clone().unwrap_or_else(|| RoomRow::empty(request.room));
     if row.head >= request.expected_seq {
-        return Ok(AppendThen::Conflict { log: overlay.events(request.room, request.expected_seq, row.head)? });
+        return Ok(AppendThen::Conflict { log: overlay.records(request.room, request.expected_seq, row.head)? });
     }
     if row.head + 1 != request.expected_seq {
         return Err(StageError::Gap { head: row.head, expected: request.expected_seq });

@@ -61,7 +61,7 @@ fn room_snapshot(view: &View<'_>, room: RoomId) -> Result<RoomSnapshot, StoreErr
         .collect::<Result<Vec<_>, _>>()?;
     let wanted = (row.head - row.notified_seq.min(row.head)).clamp(HYDRATE_TAIL_EVENTS, REPLAY_EVENTS_MAX);
     let first = row.head.saturating_sub(wanted) + 1;
-    let tail: Vec<_> = records(view, room, first, row.head)?.into_iter().map(|record| record.event).collect();
+    let tail = records(view, room, first, row.head)?;
     if tail.len() as u64 != row.head + 1 - first {
         return Err(StoreError::Corrupt(format!("the log of room {room} has a gap before event {}", row.head)));
     }

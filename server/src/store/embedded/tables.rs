@@ -7,6 +7,7 @@ use crate::limits::{STORE_CONFLICT_EVENTS_MAX, STORE_JOURNAL_BYTES_MAX, STORE_WO
 use crate::store::StoreError;
 use client_protocol::codec::{self, Decode, Encode};
 use client_protocol::{Event, RoomId};
+use components::edge::Record;
 use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -252,12 +253,13 @@ impl<'a> Overlay<'a> {
     }
 
     /// Events from `first` to `last`, as many as one answer may hold.
-    pub(super) fn events(&self, room: RoomId, first: u64, last: u64) -> Result<Vec<Event>, StoreError> {
-        let mut events = Vec::new();
+    pub(super) fn records(&self, room: RoomId, first: u64, last: u64) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
         for seq in (first..=last).take(STORE_CONFLICT_EVENTS_MAX) {
-            events.extend(self.event(room, seq)?);
+            let Some(bytes) = self.value(Table::Events, &super::keys::room_number(room, seq))? else { break };
+            records.push(Record { event: decode_event(&bytes)?, bytes: bytes.into() });
         }
-        Ok(events)
+        Ok(records)
     }
 
     /// Writes bytes.

@@ -1,0 +1,71 @@
+//! Bounds of the harness.
+
+use std::time::Duration;
+
+/// Sessions of a scenario.
+pub const SESSIONS_MAX: u32 = 20_000;
+/// Sends a second of a scenario.
+pub const SENDS_PER_S_MAX: f64 = 200_000.0;
+/// Warm-up and measurement together, in seconds. Access tokens live for 600 s and the load process does not renew them.
+pub const RUN_SECONDS_MAX: f64 = 400.0;
+/// Rounds of a run.
+pub const ROUNDS_MAX: u32 = 100;
+/// Threads of the load process.
+pub const WORKERS_MAX: u32 = 64;
+/// UDP sockets of a worker; its connections are spread over them.
+pub const ENDPOINTS_PER_WORKER: usize = 2;
+/// Bytes that the kernel is asked to keep for each of these sockets; a flush to all sessions at once must not be dropped here.
+pub const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a message body, at least: the due time in front must fit.
+pub const BODY_BYTES_MIN: u32 = 16;
+/// Connections that a worker opens at a time. Servers bound handshakes in flight.
+pub const CONNECTING_MAX: usize = 32;
+/// Attempts to open one connection.
+pub const CONNECT_ATTEMPTS: u32 = 5;
+/// Time for one attempt, from the first packet to the reply to Subscribe.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sends of one session that are due and not yet written; one more is not sent and counts as held back.
+pub const SEND_QUEUE_MAX: usize = 64;
+/// Sends of one session that have no reply yet and are remembered, so that the reply's latency can be taken.
+pub const OPEN_SENDS_MAX: usize = SEND_QUEUE_MAX + client_protocol::limits::OPEN_REQUESTS_MAX;
+/// Bytes that are taken off a stream at a time.
+pub const READ_BYTES_MAX: usize = 64 * 1024;
+/// A connection without traffic sends a PING after this time (docs/protocol.md asks for 15 to 20 s).
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A silent connection is lost after this time.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for what was sent to arrive everywhere after the last send.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for connections to close at the end.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between "go" and the first send.
+pub const START_DELAY: Duration = Duration::from_millis(100);
+/// REST calls in flight that hash a password.
+pub const REGISTER_IN_FLIGHT: usize = 8;
+/// Other REST calls in flight.
+pub const REST_IN_FLIGHT: usize = 32;
+/// Attempts of a REST call that is answered with 429 or 503.
+pub const REST_ATTEMPTS: u32 = 20;
+/// Time for a REST call.
+pub const REST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the server to say where it listens.
+pub const SERVER_START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for the server to stop before it is killed.
+pub const SERVER_STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time for all sessions to be connected.
+pub const CONNECTED_TIMEOUT: Duration = Duration::from_secs(180);
+/// Time for the load process to say the next thing, beyond what the plan says it takes.
+pub const LOAD_SLACK: Duration = Duration::from_secs(30);
+/// Lines of a child process that wait to be read.
+pub const CHILD_LINES_MAX: usize = 1_024;
+/// Different complaints of sessions that a result names.
+pub const FAULTS_MAX: usize = 16;
+/// The longest latency that is told apart, in microseconds.
+pub const LATENCY_US_MAX: u64 = 120_000_000;
+/// Below this part of the offered deliveries a round has failed.
+pub const ACHIEVED_MIN: f64 = 0.95;
+/// Above this lateness of the sends (p99, in milliseconds) the harness, not the server, is what was measured.
+pub const LAG_P99_MS_MAX: f64 = 5.0;
+
+const _: () = assert!(BODY_BYTES_MIN as usize >= crate::load::stamp::STAMP_BYTES);
+const _: () = assert!(CONNECTED_TIMEOUT.as_secs() as f64 + RUN_SECONDS_MAX < 600.0, "an access token must outlive the run");

@@ -1,0 +1,172 @@
+//! A native session: connect, hello, subscribe; then one task that reads and one that writes. No reconnecting, no caches: what the
+//! client costs must not drown what the server costs.
+
+use super::meter::{Clock, Meter, SessionState};
+use super::receiver::Receiver;
+use super::stamp;
+use crate::control::SessionPlan;
+use crate::limits::{CONNECT_ATTEMPTS, CONNECT_TIMEOUT, READ_BYTES_MAX};
+use bytes::BytesMut;
+use client_protocol::chat::{Body, MessageTail, PostMessage};
+use client_protocol::frame::Frame;
+use client_protocol::limits::FRAME_BYTES_MAX;
+use client_protocol::room::{CommandHead, LIVE, Subscribe};
+use client_protocol::session::Hello;
+use client_protocol::tail::EmptyTail;
+use client_protocol::{ClientFrame, Code, Command, DeviceId, Key, MINOR_VERSION, RoomId, ServerFrame};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// The request id of Subscribe; sends count on from here.
+const SUBSCRIBE_ID: u64 = 1;
+
+/// A subscribed session.
+pub struct Live {
+    /// Its connection.
+    pub connection: quinn::Connection,
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+    buffer: BytesMut,
+    /// The room's head when it subscribed.
+    pub head: u64,
+}
+
+/// Connects, says hello and subscribes; tries again where the server refuses for now.
+///
+/// # Errors
+///
+/// Why the last attempt failed, in words.
+pub async fn open(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, plan: &SessionPlan) -> Result<Live, String> {
+    let mut why = String::new();
+    for attempt in 0..CONNECT_ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_millis(100) * attempt).await;
+        }
+        why = match tokio::time::timeout(CONNECT_TIMEOUT, open_once(endpoint, address, name, plan)).await {
+            Ok(Ok(live)) => return Ok(live),
+            Ok(Err(why)) => why,
+            Err(_) => format!("nothing within {CONNECT_TIMEOUT:?}"),
+        };
+    }
+    Err(why)
+}
+
+async fn open_once(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, plan: &SessionPlan) -> Result<Live, String> {
+    let connecting = endpoint.connect(address, name).map_err(|error| error.to_string())?;
+    let connection = connecting.await.map_err(|error| format!("connecting: {error}"))?;
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|error| format!("opening the stream: {error}"))?;
+    let hello = Hello {
+        minor: MINOR_VERSION,
+        features: 0,
+        device: DeviceId(Uuid::new_v4()),
+        token: plan.token.clone(),
+        tail: EmptyTail {},
+    };
+    let written = |error: quinn::WriteError| format!("writing: {error}");
+    send.write_chunk(ClientFrame::Hello(hello).encode()).await.map_err(written)?;
+    let mut buffer = BytesMut::new();
+    let epoch = loop {
+        if let ServerFrame::Welcome(welcome) = next(&mut receive, &mut buffer).await? {
+            break welcome.epoch;
+        }
+    };
+    let room = RoomId(plan.room);
+    let subscribe = Subscribe { room, epoch, after_seq: LIVE, tail: EmptyTail {} };
+    send.write_chunk(Command::Subscribe(subscribe).frame(SUBSCRIBE_ID)).await.map_err(written)?;
+    let head = loop {
+        if let ServerFrame::Reply(SUBSCRIBE_ID, reply) = next(&mut receive, &mut buffer).await? {
+            match reply.code() {
+                Code::Ok => break reply.seq,
+                code => return Err(format!("subscribing to room {room}: {code}")),
+            }
+        }
+    };
+    Ok(Live { connection, send, receive, buffer, head })
+}
+
+/// The next frame that this version knows.
+async fn next(stream: &mut quinn::RecvStream, buffer: &mut BytesMut) -> Result<ServerFrame, String> {
+    loop {
+        match Frame::split(buffer, FRAME_BYTES_MAX).map_err(|error| error.to_string())? {
+            Some(frame) => {
+                if let Ok(frame) = ServerFrame::decode(&frame) {
+                    return Ok(frame);
+                }
+            }
+            None => match stream.read_chunk(READ_BYTES_MAX, true).await.map_err(|error| format!("reading: {error}"))? {
+                Some(chunk) => buffer.extend_from_slice(&chunk.bytes),
+                None => return Err("the server ended the stream".to_owned()),
+            },
+        }
+    }
+}
+
+/// What the tasks of a session share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The session.
+    pub state: Arc<SessionState>,
+    /// Its worker's counters.
+    pub meter: Arc<Meter>,
+    /// The clock.
+    pub clock: Arc<Clock>,
+}
+
+impl Shared {
+    fn fault(&self, what: String) {
+        if !self.clock.stopping.load(Relaxed) {
+            self.meter.fault(what);
+        }
+    }
+}
+
+/// Starts the two tasks of a session in the runtime of the calling worker. `due` brings the due times of its sends; the session's
+/// stream stays open until it is closed.
+pub fn start(live: Live, plan: &SessionPlan, body_bytes: u32, due: mpsc::Receiver<u64>, shared: &Shared) {
+    shared.state.cursor.store(live.head, Relaxed);
+    let room = RoomId(plan.room);
+    let Shared { state, meter, clock } = shared.clone();
+    let receiver = Receiver::new(room, live.buffer, state, meter, clock);
+    tokio::spawn(read(live.receive, receiver, shared.clone()));
+    tokio::spawn(write(live.send, room, body_bytes, due, shared.clone()));
+}
+
+async fn read(mut stream: quinn::RecvStream, mut receiver: Receiver, shared: Shared) {
+    // What was read together with the reply to Subscribe.
+    let mut taken = receiver.take(&[], shared.clock.now_ns());
+    loop {
+        if let Err(error) = taken {
+            return shared.fault(format!("a frame that cannot be read: {error}"));
+        }
+        match stream.read_chunk(READ_BYTES_MAX, true).await {
+            Ok(Some(chunk)) => taken = receiver.take(&chunk.bytes, shared.clock.now_ns()),
+            Ok(None) => return shared.fault("the server ended a session's stream".to_owned()),
+            Err(error) => return shared.fault(format!("a connection was lost: {error}")),
+        }
+    }
+}
+
+async fn write(mut stream: quinn::SendStream, room: RoomId, body_bytes: u32, mut due: mpsc::Receiver<u64>, shared: Shared) {
+    let mut id = SUBSCRIBE_ID;
+    while let Some(due_ns) = due.recv().await {
+        id += 1;
+        let post = PostMessage {
+            head: CommandHead { room, key: Key(Uuid::new_v4()), retry: false },
+            body: Body { format: client_protocol::chat::format::TEXT, bytes: stamp::body(due_ns, body_bytes) },
+            mentions: Vec::new(),
+            tail: MessageTail::default(),
+        };
+        let frame = Command::PostMessage(post).frame(id);
+        shared.state.open(id, due_ns);
+        if let Err(error) = stream.write_chunk(frame).await {
+            return shared.fault(format!("a send could not be written: {error}"));
+        }
+        if shared.clock.measures(due_ns) {
+            shared.meter.histograms().lag.record_ns(shared.clock.now_ns().saturating_sub(due_ns));
+        }
+    }
+}

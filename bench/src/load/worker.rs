@@ -1,0 +1,145 @@
+//! A worker: a thread with a runtime, its sockets, and its share of the sessions.
+
+use super::meter::{Clock, Meter, SessionState};
+use super::session::{self, Live, Shared};
+use crate::control::{Plan, Protocol, SessionPlan};
+use crate::limits::{
+    CLOSE_TIMEOUT, CONNECTING_MAX, ENDPOINTS_PER_WORKER, IDLE_TIMEOUT, KEEP_ALIVE, SEND_QUEUE_MAX, UDP_BUFFER_BYTES,
+};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// A session that is ready, as the rest of the process sees it.
+pub struct Ready {
+    /// Its index in the plan.
+    pub index: usize,
+    /// What it counts.
+    pub state: Arc<SessionState>,
+    /// Its connection, for statistics.
+    pub connection: quinn::Connection,
+    /// Takes the due times of its sends.
+    pub due: mpsc::Sender<u64>,
+}
+
+/// What a worker is given.
+pub struct Share {
+    /// The whole plan.
+    pub plan: Arc<Plan>,
+    /// Indices of the sessions that are this worker's.
+    pub sessions: Vec<usize>,
+    /// The clock.
+    pub clock: Arc<Clock>,
+    /// Counters of this worker.
+    pub meter: Arc<Meter>,
+}
+
+/// Runs a worker until `finish` is sent or dropped. `ready` gets its sessions once all are subscribed, or why they are not.
+pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, String>>, finish: oneshot::Receiver<()>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _gone = ready.send(Err(format!("no runtime: {error}")));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let Protocol::Native { address, server_name, ca_pem } = &share.plan.protocol;
+        let endpoints = match endpoints(*address, ca_pem) {
+            Ok(endpoints) => endpoints,
+            Err(why) => {
+                let _gone = ready.send(Err(why));
+                return;
+            }
+        };
+        let connected = connect(share, &endpoints, *address, server_name).await;
+        let failed = connected.is_err();
+        if ready.send(connected).is_ok() && !failed {
+            let _dropped = finish.await;
+        }
+        for endpoint in &endpoints {
+            endpoint.close(VarInt::from_u32(0), b"");
+            let _timeout = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+        }
+    });
+}
+
+/// Opens the worker's sessions, some at a time.
+async fn connect(share: &Share, endpoints: &[Endpoint], address: SocketAddr, name: &str) -> Result<Vec<Ready>, String> {
+    let mut opening: JoinSet<(usize, Result<Live, String>)> = JoinSet::new();
+    let mut ready = Vec::with_capacity(share.sessions.len());
+    let mut waiting = share.sessions.iter().enumerate();
+    loop {
+        while opening.len() < CONNECTING_MAX
+            && let Some((n, index)) = waiting.next()
+        {
+            let (endpoint, plan, index) = (endpoints[n % endpoints.len()].clone(), Arc::clone(&share.plan), *index);
+            let name = name.to_owned();
+            opening.spawn(async move { (index, session::open(&endpoint, address, &name, &plan.sessions[index]).await) });
+        }
+        let Some(opened) = opening.join_next().await else { return Ok(ready) };
+        let (index, live) = opened.map_err(|error| error.to_string())?;
+        let live = live.map_err(|why| format!("session {index}: {why}"))?;
+        ready.push(begin(share, index, &share.plan.sessions[index], live));
+    }
+}
+
+fn begin(share: &Share, index: usize, plan: &SessionPlan, live: Live) -> Ready {
+    let scenario = &share.plan.scenario;
+    let state = Arc::new(SessionState::new(scenario.takes_latency(index as u32)));
+    let (due, dues) = mpsc::channel(SEND_QUEUE_MAX);
+    let connection = live.connection.clone();
+    let shared = Shared { state: Arc::clone(&state), meter: Arc::clone(&share.meter), clock: Arc::clone(&share.clock) };
+    session::start(live, plan, scenario.body_bytes, dues, &shared);
+    Ready { index, state, connection, due }
+}
+
+fn endpoints(server: SocketAddr, ca_pem: &str) -> Result<Vec<Endpoint>, String> {
+    let config = client_config(ca_pem)?;
+    let local: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    (0..ENDPOINTS_PER_WORKER)
+        .map(|_| {
+            let socket = std::net::UdpSocket::bind(local)?;
+            let sized = socket2::SockRef::from(&socket);
+            // The kernel may grant less; what is dropped then shows as lost packets.
+            let _less = sized.set_recv_buffer_size(UDP_BUFFER_BYTES);
+            let _less = sized.set_send_buffer_size(UDP_BUFFER_BYTES);
+            let mut endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))?;
+            endpoint.set_default_client_config(config.clone());
+            Ok(endpoint)
+        })
+        .collect::<std::io::Result<_>>()
+        .map_err(|error| format!("a UDP socket: {error}"))
+}
+
+fn client_config(ca_pem: &str) -> Result<ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| format!("the certificate to trust: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("the certificate to trust: {error}"))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![client_protocol::ALPN.to_vec()];
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
+        .keep_alive_interval(Some(KEEP_ALIVE));
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(|error| error.to_string())?));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}

@@ -1,0 +1,141 @@
+//! One round: start the server, bring users and rooms, start the load process, sample while it measures, stop everything.
+
+use crate::control::{GO, LoadResult, Plan, Said};
+use crate::error::BenchError;
+use crate::limits::{CONNECTED_TIMEOUT, LOAD_SLACK};
+use crate::machine::Machine;
+use crate::procfs::{Sample, Usage};
+use crate::scenario::Scenario;
+use crate::target::Target;
+use crate::target::process::{Process, pinned};
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How the load process is run.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Its threads.
+    pub workers: u32,
+    /// Cores to pin it to.
+    pub cores: Option<String>,
+}
+
+/// What a round found.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// What was measured.
+    pub target: String,
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The machine.
+    pub machine: Machine,
+    /// Time until all sessions were connected and subscribed, in milliseconds.
+    pub connect_ms: u64,
+    /// Resident memory of the server before the first connection, in bytes; where its process is known.
+    pub rss_before: Option<u64>,
+    /// Resident memory of the server at the start of the measurement, in bytes.
+    pub rss_connected: Option<u64>,
+    /// What the server used while measured.
+    pub server: Option<Usage>,
+    /// What the load process used while measured.
+    pub clients: Usage,
+    /// What the load process saw.
+    pub result: LoadResult,
+}
+
+/// Runs one round of `scenario` against a fresh server of `target`.
+///
+/// # Errors
+///
+/// [`BenchError`] where no figures could be had. A server that does badly is a [`Round`], with a bad verdict.
+pub fn round(target: &dyn Target, scenario: &Scenario, options: &LoadOptions) -> Result<Round, BenchError> {
+    scenario.check()?;
+    let running = target.start()?;
+    let outcome = loaded(target, running.as_ref(), scenario, options);
+    let stopped = running.stop();
+    let round = outcome?;
+    stopped?;
+    Ok(round)
+}
+
+fn loaded(
+    target: &dyn Target,
+    running: &dyn crate::target::Running,
+    scenario: &Scenario,
+    options: &LoadOptions,
+) -> Result<Round, BenchError> {
+    let (protocol, sessions) = running.populate(scenario)?;
+    let sample = || running.pid().map(Sample::of).transpose();
+    let before = sample()?;
+    let plan = Plan { scenario: scenario.clone(), protocol, sessions, workers: options.workers };
+    let mut load = Load::start(&plan, options)?;
+    let Said::Connected { took_ms } = load.hear(CONNECTED_TIMEOUT)? else { return Err(unexpected()) };
+    load.tell(GO)?;
+    let Said::Measuring = load.hear(seconds(scenario.warmup_s))? else { return Err(unexpected()) };
+    let (server_from, clients_from) = (sample()?, Sample::of(load.process.pid())?);
+    let Said::Measured = load.hear(seconds(scenario.measure_s))? else { return Err(unexpected()) };
+    let (server_to, clients_to) = (sample()?, Sample::of(load.process.pid())?);
+    let Said::Done(result) = load.hear(Duration::ZERO)? else { return Err(unexpected()) };
+    load.process.wait(LOAD_SLACK);
+    Ok(Round {
+        target: target.name().to_owned(),
+        scenario: scenario.clone(),
+        machine: Machine::here(running.data()),
+        connect_ms: took_ms,
+        rss_before: before.map(|sample| sample.rss),
+        rss_connected: server_from.as_ref().map(|sample| sample.rss),
+        server: server_from.zip(server_to).map(|(from, to)| from.until(&to)),
+        clients: clients_from.until(&clients_to),
+        result: *result,
+    })
+}
+
+fn unexpected() -> BenchError {
+    BenchError::Load("it said something out of turn".to_owned())
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// The load process: this program again.
+struct Load {
+    process: Process,
+    input: std::process::ChildStdin,
+}
+
+impl Load {
+    fn start(plan: &Plan, options: &LoadOptions) -> Result<Self, BenchError> {
+        let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
+        let mut command = pinned(&program, options.cores.as_deref());
+        let mut process = Process::spawn(command.arg("load").stdin(Stdio::piped()))?;
+        let input = process.input().ok_or_else(|| BenchError::Load("no input".to_owned()))?;
+        let mut load = Self { process, input };
+        load.tell(&serde_json::to_string(plan).map_err(|error| BenchError::Load(error.to_string()))?)?;
+        Ok(load)
+    }
+
+    fn tell(&mut self, line: &str) -> Result<(), BenchError> {
+        writeln!(self.input, "{line}")
+            .and_then(|()| self.input.flush())
+            .map_err(BenchError::io("speaking to the load process"))
+    }
+
+    /// What it says next, which takes it `expected` and not much longer.
+    fn hear(&mut self, expected: Duration) -> Result<Said, BenchError> {
+        let timeout = expected + LOAD_SLACK;
+        let Some(line) = self.process.line(timeout) else {
+            let why = self
+                .process
+                .ended()
+                .map_or(format!("it said nothing for {timeout:?}"), |status| format!("it ended, {status}"));
+            return Err(BenchError::Load(why));
+        };
+        match serde_json::from_str(&line) {
+            Ok(Said::Failed { why }) => Err(BenchError::Load(why)),
+            Ok(said) => Ok(said),
+            Err(error) => Err(BenchError::Load(format!("it said {line:?}: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Follow: what follows from a room's events. Own logs (rooms listed, notified of), bumps for those who do not read a room.
+//!
+//! | component | written by | read by |
+//! |---|---|---|
+//! | `Unbumped` | `follow_rooms`, `send_bumps`, `count_followed`, `level_rooms`, `attach_followed` | `room::evict_rooms` |
+//!
+//! What follows from a room's event is a command to the own log of a user, with a key derived from (room, seq, what): doing it twice does
+//! nothing. So what failed is simply done again from the first event on that is not finished, and after a crash the followers of every
+//! dirty room go on from `notified_seq`.
+
+use crate::chat::Submitted;
+use crate::delivery::Settled;
+use crate::ingest::{ReadAnswered, ask_store};
+use crate::notification::own_log;
+use crate::outbox::Outbox;
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+use client_protocol::notification::{Notified, RoomListed, RoomUnlisted, notified};
+use client_protocol::room::{Bump, kind};
+use client_protocol::tail::EmptyTail;
+use client_protocol::{EventBody, Key, RoomId, ServerFrame, UserId};
+use components::edge::{Found, Levels, Origin, Read, Reads, Record};
+use components::limits::{LEVEL_AFTER_US, NET_CHANGE_INTERVAL_US, PAGE_EVENTS};
+use components::notification::{NotifyQueue, Unbumped};
+use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers};
+use components::session::{Session, Sessions, Subscriptions};
+use components::time::Now;
+use components::user::UserIndex;
+
+/// Who is to have what in their own log because of an event.
+fn follow_ups(
+    id: RoomId,
+    state: &RoomState,
+    reading: impl Fn(UserId) -> bool,
+    record: &Record,
+) -> Vec<(UserId, Key, EventBody)> {
+    let head = &record.event.head;
+    let (room, seq, tail) = (id, head.seq, EmptyTail::default());
+    let listed = |user| {
+        (user, Key::derived(b'l', room, seq), EventBody::RoomListed(RoomListed { room, seq, tail: EmptyTail::default() }))
+    };
+    let notified = |user, kind| {
+        let body = EventBody::Notified(Notified { room, seq, kind, tail: EmptyTail::default() });
+        (user, Key::derived(b'n', room, seq), body)
+    };
+    match &record.event.body {
+        EventBody::RoomCreated(created) => {
+            std::iter::once(head.actor).chain(created.members.iter().copied()).map(listed).collect()
+        }
+        EventBody::MemberJoined(changed) | EventBody::MemberAdded(changed) => vec![listed(changed.user)],
+        EventBody::MemberLeft(changed) | EventBody::MemberKicked(changed) | EventBody::MemberBanned(changed) => {
+            let body = EventBody::RoomUnlisted(RoomUnlisted { room, seq, tail });
+            vec![(changed.user, Key::derived(b'u', room, seq), body)]
+        }
+        EventBody::MessagePosted(posted) => {
+            let is_member = |user: &UserId| state.members.get(user).is_some_and(components::rows::MemberRow::is_member);
+            let addressed = |user: &UserId| *user != head.actor && is_member(user) && !reading(*user);
+            if state.row.kind == kind::DIRECT {
+                let peers = state.members.keys().copied().filter(addressed);
+                return peers.map(|user| notified(user, notified::DIRECT)).collect();
+            }
+            let mut mentioned: Vec<_> = posted.mentions.iter().copied().filter(addressed).collect();
+            mentioned.sort_unstable();
+            mentioned.dedup();
+            mentioned.into_iter().map(|user| notified(user, notified::MENTION)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub(crate) fn follow_rooms(
+    mut settled: MessageReader<Settled>,
+    now: Res<Now>,
+    mut rooms: Query<(&Room, &RoomState, &Subscribers, &mut Unbumped)>,
+    mut queue: ResMut<NotifyQueue>,
+    mut submit: MessageWriter<Submitted>,
+) {
+    for Settled { room: entity, records, replayed } in settled.read() {
+        let Ok((room, state, subscribers, mut unbumped)) = rooms.get_mut(*entity) else { continue };
+        if !unbumped.level_queued {
+            unbumped.level_queued = true;
+            queue.levels.insert((now.mono_us + LEVEL_AFTER_US, *entity));
+        }
+        if state.row.kind == kind::SELF {
+            continue;
+        }
+        let reading = |user| subscribers.list.iter().any(|subscriber| subscriber.user == user);
+        for record in records {
+            for (user, key, body) in follow_ups(room.id, state, reading, record) {
+                let seq = record.event.head.seq;
+                *unbumped.open.entry(seq).or_default() += 1;
+                submit.write(own_log(Origin::World { follows: Some((room.id, seq)) }, user, key, body, None));
+            }
+            if let EventBody::MessagePosted(posted) = &record.event.body {
+                unbumped.mentioned.extend(posted.mentions.iter().copied());
+            }
+        }
+        if !unbumped.queued && !replayed {
+            unbumped.queued = true;
+            queue.bumps.insert((now.mono_us.max(unbumped.bumped_us + NET_CHANGE_INTERVAL_US), *entity));
+        }
+    }
+}
+
+/// Counts the follow-ups that ended.
+pub(crate) fn count_followed(mut outbox: ResMut<Outbox>, index: Res<RoomIndex>, mut rooms: Query<&mut Unbumped>) {
+    for (room, seq, well) in std::mem::take(&mut outbox.followed) {
+        let Some(mut unbumped) = index.by_id.get(&room).and_then(|entity| rooms.get_mut(*entity).ok()) else { continue };
+        if let Some(open) = unbumped.open.get_mut(&seq) {
+            *open -= 1;
+            if *open == 0 {
+                unbumped.open.remove(&seq);
+            }
+        }
+        if !well {
+            unbumped.failed_from = Some(unbumped.failed_from.map_or(seq, |from| from.min(seq)));
+        }
+    }
+}
+
+/// Tells members who are here but do not read the room that there is something new, at most once a second and room.
+#[allow(clippy::too_many_arguments)] // One query for each entity between a room and its members' sessions.
+pub(crate) fn send_bumps(
+    now: Res<Now>,
+    mut queue: ResMut<NotifyQueue>,
+    mut rooms: Query<(&Room, &RoomState, &mut Unbumped)>,
+    index: Res<UserIndex>,
+    users: Query<&Sessions>,
+    mut sessions: Query<(&mut Session, &Subscriptions)>,
+    mut outbox: ResMut<Outbox>,
+) {
+    while let Some(&(due_us, entity)) = queue.bumps.first() {
+        if due_us > now.mono_us {
+            break;
+        }
+        queue.bumps.pop_first();
+        let Ok((room, state, mut unbumped)) = rooms.get_mut(entity) else { continue };
+        unbumped.queued = false;
+        unbumped.bumped_us = now.mono_us;
+        let mentions = std::mem::take(&mut unbumped.mentioned);
+        for (user, _) in state.members.iter().filter(|(_, member)| member.is_member()) {
+            let Some(here) = index.by_id.get(user).and_then(|entity| users.get(*entity).ok()) else { continue };
+            for &session in here.entities() {
+                let Ok((mut session, subscriptions)) = sessions.get_mut(session) else { continue };
+                if subscriptions.0.contains(&entity) {
+                    continue;
+                }
+                if session.blocked {
+                    session.missed_bump = true;
+                    continue;
+                }
+                let bump = Bump {
+                    room: room.id,
+                    head: state.row.head,
+                    message_no: state.row.message_no,
+                    mentioned: mentions.contains(user),
+                    tail: EmptyTail::default(),
+                };
+                outbox.frame(session.handle, &ServerFrame::Bump(bump));
+            }
+        }
+    }
+}
+
+/// What a look at a room's followers writes beside the room.
+#[derive(SystemParam)]
+pub(crate) struct Levelling<'w> {
+    now: Res<'w, Now>,
+    queue: ResMut<'w, NotifyQueue>,
+    levels: ResMut<'w, Levels>,
+    open: ResMut<'w, OpenReads>,
+    reads: ResMut<'w, Reads>,
+}
+
+/// Tells the store how far the followers of rooms have come, and has done again what failed.
+pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Option<&RoomState>, &mut Unbumped)>) {
+    let now_us = desk.now.mono_us;
+    while let Some(&(due_us, entity)) = desk.queue.levels.first() {
+        if due_us > now_us {
+            break;
+        }
+        desk.queue.levels.pop_first();
+        let Ok((mut room, state, mut unbumped)) = rooms.get_mut(entity) else { continue };
+        unbumped.level_queued = false;
+        match (room.hydration, state) {
+            (Hydration::Ready, Some(state)) => {
+                let head = state.row.head;
+                let level = unbumped.level(head);
+                if unbumped.level_seq < level {
+                    unbumped.level_seq = level;
+                    desk.levels.0.push((room.id, level));
+                }
+                if let Some(first_seq) = unbumped.failed_from.filter(|_| !unbumped.reading) {
+                    unbumped.reading = true;
+                    let read = Read::Page { room: room.id, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
+                    ask_store(&mut desk.open, &mut desk.reads, ReadFor::Followed(entity), read);
+                }
+                unbumped.level_queued = level < head;
+            }
+            (Hydration::Failed { retry_us }, _) if unbumped.swept => {
+                if retry_us <= now_us {
+                    room.hydration = Hydration::Loading;
+                    ask_store(&mut desk.open, &mut desk.reads, ReadFor::Room(entity), Read::Room { room: room.id });
+                } else {
+                    unbumped.level_queued = true;
+                }
+            }
+            // `hydrate_rooms` has it looked at again.
+            _ => {}
+        }
+        if unbumped.level_queued {
+            desk.queue.levels.insert((now_us + LEVEL_AFTER_US, entity));
+        }
+    }
+}
+
+/// Events whose followers failed: they do their work again. Keys make it harmless where it was done.
+pub(crate) fn attach_followed(
+    mut answers: MessageReader<ReadAnswered>,
+    mut rooms: Query<(&RoomState, &mut Unbumped)>,
+    mut settled: MessageWriter<Settled>,
+) {
+    for answer in answers.read() {
+        let ReadFor::Followed(room) = answer.purpose else { continue };
+        let Ok((state, mut unbumped)) = rooms.get_mut(room) else { continue };
+        unbumped.reading = false;
+        let (Found::Page(records), Some(from)) = (&answer.found, unbumped.failed_from) else { continue };
+        // What failed meanwhile may lie before this page: then it is that one's turn next.
+        let Some(last) = records.last().map(|record| record.event.head.seq) else { continue };
+        if records[0].event.head.seq != from {
+            continue;
+        }
+        unbumped.failed_from = (last < state.row.head).then_some(last + 1);
+        settled.write(Settled { room, records: records.clone(), replayed: true });
+    }
+}

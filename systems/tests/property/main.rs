@@ -1,0 +1,56 @@
+//! The promises, tried on random lives of a world: users in rooms, connections that come and go, readers that block, evictions,
+//! restarts, a store with every fault that stores have, and another node that writes to the same logs.
+//!
+//! `STARLING_PROPERTY_CASES` says how many lives in all (default 10,000). Each is lived twice and must give the same bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod checks;
+mod life;
+mod ops;
+mod reference;
+
+use ops::{Flavour, Op, ops};
+use proptest::prelude::*;
+
+fn config(share: u32) -> ProptestConfig {
+    let cases = std::env::var("STARLING_PROPERTY_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10_000);
+    ProptestConfig { cases: (cases * share / 100).max(1), max_shrink_iters: 4_000, ..ProptestConfig::default() }
+}
+
+fn live_twice(seed: u64, flavour: Flavour, ops: &[Op]) {
+    let first = life::live(seed, flavour, ops);
+    let second = life::live(seed, flavour, ops);
+    assert!(first == second, "P9: the same inputs give the same bytes");
+}
+
+proptest! {
+    #![proptest_config(config(20))]
+    #[test]
+    fn with_a_calm_store(seed: u64, ops in ops(Flavour::Calm)) {
+        live_twice(seed, Flavour::Calm, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(30))]
+    #[test]
+    fn with_a_faulty_store(seed: u64, ops in ops(Flavour::Faults)) {
+        live_twice(seed, Flavour::Faults, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(25))]
+    #[test]
+    fn with_another_node(seed: u64, ops in ops(Flavour::OtherNode)) {
+        live_twice(seed, Flavour::OtherNode, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(25))]
+    #[test]
+    fn with_restarts_and_evictions(seed: u64, ops in ops(Flavour::Restarts)) {
+        live_twice(seed, Flavour::Restarts, &ops);
+    }
+}
