@@ -24,12 +24,31 @@ pub fn transport() -> quinn::TransportConfig {
     transport
 }
 
+/// Where a server is, and its certificate.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub quic: SocketAddr,
+    pub pem: Vec<u8>,
+}
+
+impl From<&Server> for Place {
+    fn from(server: &Server) -> Self {
+        Self { quic: server.quic, pem: std::fs::read(server.certificate()).unwrap() }
+    }
+}
+
+impl From<&Self> for Place {
+    fn from(place: &Self) -> Self {
+        place.clone()
+    }
+}
+
 /// Connects, without a stream.
 pub async fn connect(
-    server: &Server,
+    place: impl Into<Place>,
     transport: quinn::TransportConfig,
 ) -> Result<(quinn::Endpoint, quinn::Connection), ConnectionError> {
-    let pem = std::fs::read(server.certificate()).unwrap();
+    let Place { quic, pem } = place.into();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -43,7 +62,7 @@ pub async fn connect(
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport));
     let endpoint = quinn::Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let connection = endpoint.connect_with(config, server.quic, "localhost").unwrap().await?;
+    let connection = endpoint.connect_with(config, quic, "localhost").unwrap().await?;
     Ok((endpoint, connection))
 }
 
@@ -146,8 +165,17 @@ impl Raw {
     }
 
     /// Tries to connect: `None` if the connection was lost before the room list came.
-    pub async fn try_connect(server: &Server, token: &str, device: DeviceId) -> Option<Self> {
-        let (endpoint, connection) = connect(server, transport()).await.ok()?;
+    pub async fn try_connect(place: impl Into<Place>, token: &str, device: DeviceId) -> Option<Self> {
+        Self::try_connect_with(place, token, device, transport()).await
+    }
+
+    pub async fn try_connect_with(
+        place: impl Into<Place>,
+        token: &str,
+        device: DeviceId,
+        transport: quinn::TransportConfig,
+    ) -> Option<Self> {
+        let (endpoint, connection) = connect(place, transport).await.ok()?;
         let (send, recv) = connection.open_bi().await.ok()?;
         Self::greet(Hooked { endpoint, connection, send, recv: Frames::new(recv) }, token, device).await
     }
@@ -175,6 +203,14 @@ impl Raw {
         let frame = command.frame(self.last_request);
         self.hooked.write(&frame).await;
         self.last_request
+    }
+
+    /// The same; `None` if the connection is gone.
+    pub async fn try_send(&mut self, command: &Command) -> Option<u64> {
+        self.last_request += 1;
+        let frame = command.frame(self.last_request);
+        step("a write", self.hooked.send.write_all(&frame)).await.ok()?;
+        Some(self.last_request)
     }
 
     /// The next frame off the wire or of those kept; the connection must stand.
