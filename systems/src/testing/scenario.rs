@@ -332,11 +332,27 @@ impl Scenario {
 
     /// One tick, at the time that it is; then it is a tick later.
     pub fn tick(&mut self) {
-        let mut replies = self.store.run(self.now.mono_us, self.now.wall_ms);
-        self.inputs.store.extend(replies.drain(..));
+        self.run_store();
+        self.step_only();
+        self.take_outputs();
+    }
+
+    /// The store does what is due; its replies are for the next tick.
+    pub fn run_store(&mut self) {
+        let replies = self.store.run(self.now.mono_us, self.now.wall_ms);
+        self.inputs.store.extend(replies);
+    }
+
+    /// Only the core's part of a tick, for those who measure it; answers its sends of events.
+    pub fn step_only(&mut self) -> usize {
         self.ticks += 1;
         self.next_due_us = self.core.step(self.now, &mut self.inputs, &mut self.outputs);
         self.inputs.queue_wait_us = 0;
+        self.outputs.slot.events_sent
+    }
+
+    /// The rest of a tick: what came out goes to the store and the clients, and time passes.
+    pub fn take_outputs(&mut self) {
         let outputs = &mut self.outputs;
         for request in outputs.appends.drain(..) {
             self.store.submit_append(self.now.mono_us, request);
@@ -350,6 +366,9 @@ impl Scenario {
         self.notices.append(&mut outputs.notices);
         let mut slot = std::mem::take(&mut outputs.slot);
         self.hand_over(&mut slot);
+        slot.frames.clear();
+        slot.events_sent = 0;
+        self.outputs.slot = slot;
         self.pass(TICK_US);
     }
 
@@ -383,7 +402,8 @@ impl Scenario {
             self.record(&(token, 2u8), &client_protocol::codec::encode(&reply));
             assert!(self.rest.insert(token, reply).is_none(), "one answer for a REST request");
         }
-        for (session, code) in std::mem::take(&mut slot.closes) {
+        let closes: Vec<_> = slot.closes.drain(..).collect();
+        for (session, code) in closes {
             self.record(&(session, 3u8), &(code as u32).to_le_bytes());
             self.closed(session, code);
         }
