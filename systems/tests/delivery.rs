@@ -3,8 +3,9 @@
 
 use client_protocol::room::{LIVE, kind, reset_reason};
 use client_protocol::{Code, EventBody, RoomId, ServerFrame, UserId};
+use components::edge::Read;
 use components::time::Tuning;
-use systems::testing::{AppendFault, ClientId, EPOCH, Foreign, Scenario, commands};
+use systems::testing::{AppendFault, ClientId, EPOCH, Foreign, ReadFault, Scenario, commands};
 
 fn resets(s: &Scenario, client: ClientId) -> Vec<(u8, u64)> {
     s.client(client).picked(|frame| match frame {
@@ -329,4 +330,44 @@ fn a_world_at_rest_does_nothing() {
     s.advance(300_000);
     // One look at the room in each idle time.
     assert!(s.ticks - ticks <= 11, "{} ticks", s.ticks - ticks);
+}
+
+#[test]
+fn one_who_becomes_writable_while_a_room_is_loading_is_served_when_it_is_there() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    s.restart(false);
+    let a = s.connect(alice);
+    s.store.fail_read(|read| matches!(read.read, Read::Room { .. }), ReadFault::stale(50_000));
+    s.send(a, commands::subscribe(room, EPOCH, 0));
+    s.tick();
+    s.block(a, true);
+    s.tick();
+    s.block(a, false);
+    s.run();
+    assert_eq!(s.client(a).seqs(room), [1]);
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_asked_for_again() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    fill(&mut s, room, alice, 500);
+    s.restart(false);
+    let readers: Vec<_> = (0..6).map(|_| s.connect(alice)).collect();
+    for _ in 0..3 {
+        s.store.fail_read(|read| matches!(read.read, Read::Page { .. }), ReadFault::unavailable());
+    }
+    // More readers, at more places, than a room keeps pages.
+    for (&reader, after) in readers.iter().zip([0, 90, 150, 260, 300, 390]) {
+        s.send(reader, commands::subscribe(room, EPOCH, after));
+    }
+    s.advance(1_000);
+    for (&reader, after) in readers.iter().zip([0, 90, 150, 260, 300, 390]) {
+        assert_eq!(s.client(reader).seqs(room), (after + 1..=501).collect::<Vec<_>>());
+    }
 }
