@@ -66,6 +66,10 @@ pub const LATENCY_US_MAX: u64 = 120_000_000;
 pub const ACHIEVED_MIN: f64 = 0.95;
 /// Above this lateness of the sends (p99, in milliseconds) the harness, not the server, is what was measured.
 pub const LAG_P99_MS_MAX: f64 = 5.0;
+/// Above this part of a core used by other processes, figures are theirs too.
+pub const OTHERS_CORES_MAX: f64 = 0.1;
+/// Below this number of connections, memory for each says nothing: what is there once outweighs it.
+pub const MEMORY_SESSIONS_MIN: u32 = 100;
 
 const _: () = assert!(BODY_BYTES_MIN as usize >= crate::load::stamp::STAMP_BYTES);
 const _: () = assert!(CONNECTED_TIMEOUT.as_secs() as f64 + RUN_SECONDS_MAX < 600.0, "an access token must outlive the run");

@@ -100,6 +100,28 @@ impl Usage {
     }
 }
 
+/// CPU time that the whole machine has been busy since its start, all cores together, stolen time included.
+///
+/// # Errors
+///
+/// [`BenchError::Io`] where it cannot be read.
+pub fn machine_busy() -> Result<Duration, BenchError> {
+    let text = std::fs::read_to_string("/proc/stat").map_err(BenchError::io("/proc/stat"))?;
+    parse_busy(&text).ok_or_else(|| BenchError::Server("/proc/stat is not as expected".to_owned()))
+}
+
+/// The busy time of `/proc/stat`: all of the first line but idle and waiting for I/O.
+fn parse_busy(text: &str) -> Option<Duration> {
+    let mut fields = text.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
+    let mut ticks = 0;
+    // user, nice, system, idle, iowait, irq, softirq, steal; guest times are in user and nice (proc_stat(5)).
+    for n in 0..8 {
+        let field: u64 = fields.next()?.parse().ok()?;
+        ticks += if n == 3 || n == 4 { 0 } else { field };
+    }
+    Some(Duration::from_millis(ticks * TICK.as_millis() as u64))
+}
+
 /// Name and CPU time (user and system) of a line of `/proc/<pid>/stat`.
 fn parse_stat(line: &str) -> Option<(String, Duration)> {
     // The name stands in parentheses and may itself hold parentheses and spaces.
@@ -140,6 +162,14 @@ mod tests {
         assert_eq!(parse_status(text, "VmHWM"), Some(20_480 * 1_024));
         assert_eq!(parse_status(text, "VmSwap"), None);
         assert_eq!(parse_status("VmRSS:\t many kB", "VmRSS"), None);
+    }
+
+    #[test]
+    fn busy_is_neither_idle_nor_waiting() {
+        let text = "cpu  10 20 30 4000 500 6 7 8 9 9\ncpu0 1 2 3 4 5 6 7 8 9 9\n";
+        assert_eq!(parse_busy(text), Some(Duration::from_millis(810)));
+        assert_eq!(parse_busy("cpu0 1 2 3"), None);
+        assert!(machine_busy().unwrap() > Duration::ZERO);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Figures of a round, the verdict on it, and how both are shown.
 
 use crate::histogram::Quantiles;
-use crate::limits::{ACHIEVED_MIN, LAG_P99_MS_MAX};
+use crate::limits::{ACHIEVED_MIN, LAG_P99_MS_MAX, MEMORY_SESSIONS_MIN, OTHERS_CORES_MAX};
 use crate::machine::Machine;
 use crate::run::Round;
 use crate::scenario::Scenario;
@@ -48,12 +48,15 @@ pub struct Report {
     pub server_packets_per_s: f64,
     /// Resident memory of the server at the end, in bytes.
     pub rss: Option<u64>,
-    /// What the connections added to it by the start of the measurement, for one connection, in bytes.
+    /// What the connections, and the warm-up, added to it by the start of the measurement, for one connection, in bytes; `None` for
+    /// less than [`MEMORY_SESSIONS_MIN`] of them.
     pub rss_per_connection: Option<f64>,
     /// Sessions that were connected and subscribed in a second.
     pub connects_per_s: f64,
     /// Cores that the load process used.
     pub clients_cores: f64,
+    /// Cores that everything else on the machine used, the kernel's own threads included.
+    pub others_cores: Option<f64>,
     /// Sends that were not taken, by code.
     pub refused: BTreeMap<String, u64>,
     /// Sends without an answer.
@@ -81,7 +84,11 @@ impl Report {
         let seconds = result.measured_ns as f64 / 1e9;
         let per_s = |total: f64| if seconds > 0.0 { total / seconds } else { 0.0 };
         let server = round.server.as_ref();
-        let grown = round.rss_connected.zip(round.rss_before).map(|(connected, before)| connected.saturating_sub(before));
+        let grown = round
+            .rss_connected
+            .zip(round.rss_before)
+            .filter(|_| scenario.sessions() >= MEMORY_SESSIONS_MIN)
+            .map(|(connected, before)| connected.saturating_sub(before));
         let mut report = Self {
             target: round.target.clone(),
             scenario: scenario.clone(),
@@ -104,6 +111,7 @@ impl Report {
             rss_per_connection: grown.map(|bytes| bytes as f64 / sessions),
             connects_per_s: sessions * 1_000.0 / (round.connect_ms.max(1) as f64),
             clients_cores: round.clients.cores(),
+            others_cores: round.others_cpu_s.map(per_s),
             refused: result.refused.clone(),
             unanswered: result.unanswered,
             held: result.held,
@@ -143,6 +151,9 @@ impl Report {
                 "the harness wrote 1 % of the sends more than {:.1} ms late: latencies are partly its own",
                 self.lag.p99_ms
             ));
+        }
+        if let Some(cores) = self.others_cores.filter(|cores| *cores > OTHERS_CORES_MAX) {
+            warnings.push(format!("other processes used {:.0} % of a core: run it on a quiet machine", cores * 100.0));
         }
         if cfg!(debug_assertions) {
             warnings.push("this is a debug build: build with --release".to_owned());
@@ -209,9 +220,10 @@ impl fmt::Display for Report {
         } else {
             self.fmt_idle(f)?
         }
-        if let (Some(rss), Some(each)) = (self.rss, self.rss_per_connection) {
-            let mib = rss as f64 / f64::from(1 << 20);
-            writeln!(f, "  memory         {mib:.1} MiB resident, {:.1} KiB a connection", each / 1_024.0)?;
+        if let Some(rss) = self.rss {
+            write!(f, "  memory         {:.1} MiB resident", rss as f64 / f64::from(1 << 20))?;
+            let each = self.rss_per_connection.map(|bytes| format!(", {:.1} KiB a connection", bytes / 1_024.0));
+            writeln!(f, "{}", each.unwrap_or_default())?;
         }
         let (sessions, connects) = (s.sessions(), self.connects_per_s);
         writeln!(f, "  connections    {sessions}, connected and subscribed at {connects:.0}/s")?;
@@ -310,6 +322,7 @@ mod tests {
             rss_connected: Some(24 << 20),
             server: Some(Usage { wall_s: 20.0, cpu_s: 2.0, threads, rss: 25 << 20, rss_peak: 26 << 20 }),
             clients: Usage { wall_s: 20.0, cpu_s: 5.0, ..Usage::default() },
+            others_cpu_s: Some(0.2),
             result,
         }
     }
@@ -354,6 +367,21 @@ mod tests {
         assert_eq!(report.problems.len(), 7, "{:?}", report.problems);
         assert!(report.to_string().contains("FAILED         only 94.8 %"), "{report}");
         assert!(Report::of(&round(381_000), 1).problems.is_empty());
+    }
+
+    #[test]
+    fn what_spoils_figures_is_said() {
+        let clean = |report: &Report| report.warnings.iter().all(|warning| warning.contains("debug build"));
+        assert!(clean(&Report::of(&round(400_000), 1)));
+        let mut busy = round(400_000);
+        busy.others_cpu_s = Some(8.0);
+        assert!(Report::of(&busy, 1).to_string().contains("other processes used 40 % of a core"));
+        let mut late = round(400_000);
+        late.result.lag.record_ns(9_000_000);
+        assert!(!clean(&Report::of(&late, 1)));
+        let mut in_memory = round(400_000);
+        in_memory.machine.data_filesystem = "tmpfs".into();
+        assert!(!clean(&Report::of(&in_memory, 1)));
     }
 
     #[test]

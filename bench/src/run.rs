@@ -4,7 +4,7 @@ use crate::control::{GO, LoadResult, Plan, Said};
 use crate::error::BenchError;
 use crate::limits::{CONNECTED_TIMEOUT, LOAD_SLACK};
 use crate::machine::Machine;
-use crate::procfs::{Sample, Usage};
+use crate::procfs::{Sample, Usage, machine_busy};
 use crate::scenario::Scenario;
 use crate::target::Target;
 use crate::target::process::{Process, pinned};
@@ -40,6 +40,8 @@ pub struct Round {
     pub server: Option<Usage>,
     /// What the load process used while measured.
     pub clients: Usage,
+    /// CPU time that everything else on the machine used while measured, in seconds; where the server's process is known.
+    pub others_cpu_s: Option<f64>,
     /// What the load process saw.
     pub result: LoadResult,
 }
@@ -73,20 +75,25 @@ fn loaded(
     let Said::Connected { took_ms } = load.hear(CONNECTED_TIMEOUT)? else { return Err(unexpected()) };
     load.tell(GO)?;
     let Said::Measuring = load.hear(seconds(scenario.warmup_s))? else { return Err(unexpected()) };
-    let (server_from, clients_from) = (sample()?, Sample::of(load.process.pid())?);
+    let (server_from, clients_from, busy_from) = (sample()?, Sample::of(load.process.pid())?, machine_busy()?);
     let Said::Measured = load.hear(seconds(scenario.measure_s))? else { return Err(unexpected()) };
-    let (server_to, clients_to) = (sample()?, Sample::of(load.process.pid())?);
+    let (server_to, clients_to, busy_to) = (sample()?, Sample::of(load.process.pid())?, machine_busy()?);
     let Said::Done(result) = load.hear(Duration::ZERO)? else { return Err(unexpected()) };
     load.process.wait(LOAD_SLACK);
+    let busy_s = busy_to.saturating_sub(busy_from).as_secs_f64();
+    let clients = clients_from.until(&clients_to);
+    let rss_connected = server_from.as_ref().map(|sample| sample.rss);
+    let server = server_from.zip(server_to).map(|(from, to)| from.until(&to));
     Ok(Round {
         target: target.name().to_owned(),
         scenario: scenario.clone(),
         machine: Machine::here(running.data()),
         connect_ms: took_ms,
         rss_before: before.map(|sample| sample.rss),
-        rss_connected: server_from.as_ref().map(|sample| sample.rss),
-        server: server_from.zip(server_to).map(|(from, to)| from.until(&to)),
-        clients: clients_from.until(&clients_to),
+        rss_connected,
+        others_cpu_s: server.as_ref().map(|usage| (busy_s - usage.cpu_s - clients.cpu_s).max(0.0)),
+        server,
+        clients,
         result: *result,
     })
 }

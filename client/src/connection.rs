@@ -2,7 +2,7 @@
 
 use crate::error::ClientError;
 use crate::limits::{
-    CLOSE_WAIT, CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE, SEND_WINDOW_BYTES,
+    CLOSE_LINGER, CLOSE_WAIT, CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE, SEND_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
 };
 use bytes::{Bytes, BytesMut};
@@ -205,7 +205,7 @@ pub(crate) async fn lost_writing(connection: &quinn::Connection, error: &quinn::
 /// Closes a connection and gives its last packets a moment.
 pub(crate) async fn close(endpoint: &quinn::Endpoint, connection: &quinn::Connection, code: CloseCode, reason: &str) {
     connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
-    let _ = tokio::time::timeout(CLOSE_WAIT, endpoint.wait_idle()).await;
+    let _ = tokio::time::timeout(CLOSE_LINGER, endpoint.wait_idle()).await;
 }
 
 /// Asks one question on a stream of its own.

@@ -1,19 +1,20 @@
 //! The session's side of the subscriptions: one entry a room, with its cursor. Plain data and rules: no sockets, time comes in as an
 //! argument. Here it is checked that no event comes twice and none is missed.
 
+use crate::entry::{Entry, Phase};
 use crate::error::{ClientError, is_transient, leaves_open};
 use crate::limits::{RESEND_MAX, ROOM_ITEMS_MAX, SERVER_WAIT_MAX, STALL};
 use crate::requests::{Purpose, Requests};
 use crate::subscription::{After, Cursor, ReaderSignal, RoomEvents, RoomItem};
 use client_protocol::limits::SUBSCRIPTIONS_MAX;
 use client_protocol::presence::TypingNotice;
-use client_protocol::room::{LIVE, Reset, Subscribe, SubscriptionEnded, Unsubscribe};
+use client_protocol::room::{Reset, SubscriptionEnded, Unsubscribe};
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, Event, RoomId, chat};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// A wish of the application to follow a room.
@@ -24,42 +25,6 @@ pub(crate) struct Wish {
     pub(crate) deadline: Instant,
     pub(crate) signal: ReaderSignal,
     pub(crate) answer: oneshot::Sender<Result<RoomEvents, ClientError>>,
-}
-
-/// Where an entry stands with the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// To be subscribed, not before this time.
-    Idle(Option<Instant>),
-    /// `Subscribe` is under way.
-    Opening,
-    /// Events come.
-    Open,
-    /// `Unsubscribe` is under way since the reader is slow; events are dropped until its reply.
-    Pausing,
-    /// Waits for the reader.
-    Paused,
-    /// `Unsubscribe` is under way since the reader is gone.
-    Closing,
-    /// Nothing more will come; what is left is handed over.
-    Ended,
-}
-
-#[derive(Debug)]
-struct Entry {
-    phase: Phase,
-    /// The place after the last item handed to the reader; the seq is `None` until the head is known.
-    cursor: Option<u64>,
-    epoch: u64,
-    /// The last seq taken off the connection, the backlog included.
-    received: Option<u64>,
-    /// Taken off the connection, not handed over yet: at most the items of one frame and the end.
-    backlog: VecDeque<RoomItem>,
-    stalled_since: Option<Instant>,
-    items: mpsc::Sender<RoomItem>,
-    signal: ReaderSignal,
-    /// The call that waits for the first reply.
-    opening: Option<(Wish, mpsc::Receiver<RoomItem>)>,
 }
 
 /// The subscriptions of a session.
@@ -76,7 +41,7 @@ impl Cursors {
     /// Takes a wish, or refuses it at once.
     pub(crate) fn add(&mut self, wish: Wish) {
         let refusal = if self.waiting.contains_key(&wish.room)
-            || self.entries.get(&wish.room).is_some_and(|entry| !entry.items.is_closed() && entry.phase != Phase::Ended)
+            || self.entries.get(&wish.room).is_some_and(|entry| !entry.is_gone() && entry.phase != Phase::Ended)
         {
             Some(ClientError::AlreadySubscribed(wish.room))
         } else if self.entries.len() + self.waiting.len() >= SUBSCRIPTIONS_MAX {
@@ -95,28 +60,7 @@ impl Cursors {
     }
 
     fn open(&mut self, wish: Wish) {
-        let (items, receiver) = mpsc::channel(ROOM_ITEMS_MAX);
-        let (epoch, cursor) = match wish.after {
-            After::Start => (self.epoch, Some(0)),
-            After::Seq(seq) => (self.epoch, Some(seq)),
-            After::Cursor(cursor) => (cursor.epoch, Some(cursor.seq)),
-            After::Live => (self.epoch, None),
-        };
-        let entry = Entry {
-            phase: Phase::Idle(None),
-            cursor,
-            epoch,
-            received: cursor,
-            backlog: VecDeque::new(),
-            stalled_since: None,
-            items,
-            signal: wish.signal.clone(),
-            opening: None,
-        };
-        let entry = Entry { opening: Some((wish, receiver)), ..entry };
-        if let Some((wish, _)) = &entry.opening {
-            self.entries.insert(wish.room, entry);
-        }
+        self.entries.insert(wish.room, Entry::new(wish, self.epoch));
     }
 
     /// A connection stands.
@@ -169,7 +113,7 @@ impl Cursors {
     fn poll_gone(&mut self, mut requests: Option<&mut Requests>, now: Instant) {
         let mut freed = Vec::new();
         self.entries.retain(|room, entry| {
-            let gone = entry.items.is_closed();
+            let gone = entry.is_gone();
             let keep = match entry.phase {
                 Phase::Ended => !gone && !entry.backlog.is_empty(),
                 Phase::Idle(_) | Phase::Paused => !gone,
@@ -200,13 +144,13 @@ impl Cursors {
 
     /// The connection's reads stop while this holds.
     pub(crate) fn stalled(&self) -> bool {
-        self.entries.values().any(|entry| entry.stalled_since.is_some() && entry.phase == Phase::Open)
+        self.entries.values().any(Entry::is_stalled)
     }
 
     /// When [`Self::poll`] or [`Self::expire`] has something to do next, if nothing else happens.
     pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let entries = self.entries.values().flat_map(|entry| {
-            let stall = entry.stalled_since.filter(|_| entry.phase == Phase::Open).map(|since| since + STALL);
+            let stall = entry.stalled_since.filter(|_| entry.is_stalled()).map(|since| since + STALL);
             let idle = match entry.phase {
                 Phase::Idle(not_before) => not_before.filter(|time| *time > now),
                 _ => None,
@@ -338,87 +282,6 @@ impl Cursors {
             && entry.backlog.is_empty()
         {
             let _ = entry.items.try_send(RoomItem::Typing { user: notice.user });
-        }
-    }
-}
-
-impl Entry {
-    fn starts_here(&self) -> bool {
-        self.opening.as_ref().is_some_and(|(wish, _)| !matches!(wish.after, After::Cursor(_)))
-    }
-
-    fn subscribe(&self, room: RoomId) -> Command {
-        let after_seq = self.cursor.unwrap_or(LIVE);
-        Command::Subscribe(Subscribe { room, epoch: self.epoch, after_seq, tail: EmptyTail::default() })
-    }
-
-    fn opened(&mut self, room: RoomId, head: u64) {
-        self.phase = Phase::Open;
-        if self.cursor.is_none() {
-            self.cursor = Some(head);
-            self.received = Some(head);
-        }
-        if let Some((wish, receiver)) = self.opening.take() {
-            let cursor = Cursor { epoch: self.epoch, seq: self.cursor.unwrap_or(head) };
-            let events = RoomEvents::new(room, head, cursor, receiver, self.signal.clone());
-            // If the caller has gone, dropping the events closes the queue.
-            let _ = wish.answer.send(Ok(events));
-        }
-    }
-
-    fn end(&mut self, item: RoomItem, now: Instant) {
-        if let Some((wish, _)) = self.opening.take() {
-            let error = match &item {
-                RoomItem::Ended { code, .. } => *code,
-                _ => Code::Internal,
-            };
-            let refused = ClientError::Refused { code: error, detail: String::new(), retry_after: None };
-            let _ = wish.answer.send(Err(refused));
-        }
-        self.phase = Phase::Ended;
-        self.backlog.push_back(item);
-        self.hand_over(now);
-    }
-
-    /// Forgets what was not handed over; the server will send it again.
-    fn rewind(&mut self) {
-        self.backlog.clear();
-        self.received = self.cursor;
-        self.stalled_since = None;
-    }
-
-    /// Hands the backlog over, as far as there is room.
-    fn hand_over(&mut self, now: Instant) {
-        while let Some(item) = self.backlog.pop_front() {
-            let place = match &item {
-                RoomItem::Event(event) => Some((self.epoch, event.head.seq)),
-                RoomItem::Reset { cursor, .. } => Some((cursor.epoch, cursor.seq)),
-                RoomItem::Ended { .. } | RoomItem::Typing { .. } => None,
-            };
-            let sent = self.items.try_send(item).or_else(|error| match error {
-                mpsc::error::TrySendError::Full(item) => {
-                    // The reader may have made room between the two: ask for the signal first, then look again.
-                    self.signal.want(true);
-                    self.items.try_send(item)
-                }
-                closed => Err(closed),
-            });
-            match sent {
-                Ok(()) => {
-                    if let Some((epoch, seq)) = place {
-                        (self.epoch, self.cursor) = (epoch, Some(seq));
-                    }
-                }
-                Err(mpsc::error::TrySendError::Full(item)) => {
-                    self.backlog.push_front(item);
-                    self.stalled_since.get_or_insert(now);
-                    return;
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => self.backlog.clear(),
-            }
-        }
-        if self.stalled_since.take().is_some() {
-            self.signal.want(false);
         }
     }
 }

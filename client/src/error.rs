@@ -30,7 +30,7 @@ pub enum ClientError {
     #[error("timed out")]
     Timeout,
     /// The connection was closed, or lost where there is no code.
-    #[error("connection closed: {}{reason}", code.map(close_name).unwrap_or_default())]
+    #[error("connection closed: {}", closed_because(*code, reason))]
     Closed {
         /// [`CloseCode`] as a number, if the server or the client closed it.
         code: Option<u64>,
@@ -69,8 +69,15 @@ pub enum TokenError {
     Denied(String),
 }
 
-fn close_name(code: u64) -> String {
-    let name = [
+fn closed_because(code: Option<u64>, reason: &str) -> String {
+    match code {
+        None => reason.to_owned(),
+        Some(code) => format!("{} ({code:#05x}){}{reason}", close_name(code), if reason.is_empty() { "" } else { ": " }),
+    }
+}
+
+fn close_name(code: u64) -> &'static str {
+    [
         (CloseCode::Normal, "done"),
         (CloseCode::GoingAway, "the server goes away"),
         (CloseCode::Overloaded, "the server is overloaded"),
@@ -86,8 +93,7 @@ fn close_name(code: u64) -> String {
     ]
     .into_iter()
     .find(|(known, _)| *known as u64 == code)
-    .map_or("an unknown cause", |(_, name)| name);
-    format!("{name} ({code:#05x}) ")
+    .map_or("an unknown cause", |(_, name)| name)
 }
 
 impl ClientError {
@@ -182,5 +188,33 @@ impl From<&quinn::ConnectionError> for ClientError {
             E::LocallyClosed => Self::closed_here(),
             other => Self::Closed { code: None, reason: other.to_string() },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_well() {
+        let closed = |code, reason: &str| ClientError::Closed { code, reason: reason.into() }.to_string();
+        assert_eq!(closed(Some(0x203), ""), "connection closed: the login was ended (0x203)");
+        assert_eq!(closed(Some(0x100), "bye"), "connection closed: the server goes away (0x100): bye");
+        assert_eq!(closed(Some(0x1ff), ""), "connection closed: an unknown cause (0x1ff)");
+        assert_eq!(closed(None, "timed out"), "connection closed: timed out");
+        let refused = |detail: &str| {
+            ClientError::Refused { code: Code::Forbidden, detail: detail.into(), retry_after: None }.to_string()
+        };
+        assert_eq!((refused(""), refused("no")), ("refused: forbidden".into(), "refused: forbidden: no".into()));
+    }
+
+    #[test]
+    fn causes_say_what_can_be_done() {
+        let closed = |code: CloseCode| ClientError::Closed { code: Some(code as u64), reason: String::new() };
+        assert!(closed(CloseCode::GoingAway).is_temporary() && !closed(CloseCode::Replaced).is_temporary());
+        assert!(closed(CloseCode::SessionRevoked).is_unauthenticated() && !closed(CloseCode::Replaced).is_unauthenticated());
+        assert!(ClientError::Closed { code: None, reason: String::new() }.is_temporary());
+        assert!(is_transient(Code::from_number(455)) && leaves_open(Code::from_number(599)));
+        assert!(!is_transient(Code::from_number(399)) && !leaves_open(Code::Unavailable));
     }
 }

@@ -51,6 +51,7 @@ mod client;
 mod commands;
 mod connection;
 mod cursors;
+mod entry;
 mod error;
 mod items;
 pub mod limits;

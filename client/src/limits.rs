@@ -46,8 +46,11 @@ pub const REAUTH_RETRY: Duration = Duration::from_secs(5);
 pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections in a row that may end by a broken protocol before the client gives up.
 pub const PROTOCOL_ERRORS_MAX: u32 = 3;
-/// Time for the last packets of a connection that the client closes.
+/// Time for the reason of a lost connection to arrive, since a stream may end before it.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Time for the last packet of a connection that the client closes. It leaves at once; what is lost on the way is made up for by the
+/// server's idle time-out.
+pub const CLOSE_LINGER: Duration = Duration::from_millis(50);
 /// Bytes of one stream that the server may send ahead of the application.
 pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// Bytes of all streams of a connection that the server may send ahead.

@@ -136,6 +136,23 @@ async fn an_end_is_told_and_the_room_can_be_followed_again() {
 }
 
 #[tokio::test]
+async fn a_room_that_cannot_be_served_for_a_while_is_asked_for_again() {
+    let server = FakeServer::start();
+    let (client, mut session) = server.connected().await;
+    let (events, _) = tokio::join!(step(client.subscribe(room(9), After::Start)), session.accept_subscription(3));
+    let mut events = events.unwrap();
+    session.events(room(9), 1..=2).await;
+    let code = Code::Unavailable.number();
+    let ended = SubscriptionEnded { room: room(9), last_seq: 2, code, tail: EmptyTail::default() };
+    session.push(&ServerFrame::SubscriptionEnded(ended)).await;
+    assert_eq!(session.accept_subscription(3).await.after_seq, 2);
+    session.events(room(9), 3..=3).await;
+    for seq in 1..=3 {
+        expect_event(&mut events, seq).await;
+    }
+}
+
+#[tokio::test]
 async fn a_room_lost_while_away_ends() {
     let server = FakeServer::start();
     let (client, mut session) = server.connected().await;

@@ -17,7 +17,9 @@ use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::config::Config;
 use crate::keys::{KeyError, Keys};
-use crate::limits::{DRAIN_APPENDS_TIMEOUT, PASSWORD_QUEUE_MAX, PASSWORD_THREADS};
+use crate::limits::{
+    CLOSE_TIMEOUT, DRAIN_APPENDS_TIMEOUT, DRAIN_LOOK_INTERVAL, LATE_WRITES_TIME, PASSWORD_QUEUE_MAX, PASSWORD_THREADS,
+};
 use crate::queries::Queries;
 use crate::quic::{self, Edge, EdgeDeps, EndpointError};
 use crate::rest::{self, RestDeps};
@@ -30,8 +32,8 @@ use client_protocol::CloseCode;
 use components::edge::Control;
 use components::time::Node;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use systems::core::Core;
@@ -95,7 +97,9 @@ pub struct Running {
     bus: Arc<dyn Bus>,
     draining: Arc<AtomicBool>,
     stop: watch::Sender<Stop>,
+    drained: mpsc::Receiver<()>,
     edge: Option<JoinHandle<()>>,
+    rest: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
     background: Option<tokio::runtime::Runtime>,
 }
 
@@ -103,6 +107,8 @@ pub struct Running {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Stop {
     No,
+    /// New sessions are refused, those that there are were asked to go.
+    Draining,
     /// Connections are closed, REST takes no more.
     Edges,
     /// The world stands.
@@ -174,6 +180,7 @@ impl App {
         };
         let meta = store.meta();
         let node = Node { node: meta.node, epoch: meta.epoch, tuning: config.tuning() };
+        let (drained_in, drained) = mpsc::sync_channel(1);
         let edge_thread = EdgeThread {
             address: SocketAddr::new(config.host, config.quic_port),
             keys,
@@ -182,7 +189,9 @@ impl App {
             deps,
             store: Arc::clone(&store),
             bus: Arc::clone(&bus),
+            drain: Duration::from_secs(config.drain_s),
             stopped: stopped.clone(),
+            drained: drained_in,
         };
         let (edge, quic_address) = edge_thread.start()?;
 
@@ -200,7 +209,7 @@ impl App {
         let rest_stop = async move {
             wait_for(&mut rest_stopped, Stop::Edges).await;
         };
-        background.spawn(rest::serve(listener, rest_deps, rest_stop));
+        let rest = background.spawn(rest::serve(listener, rest_deps, rest_stop));
         background.spawn(sweep_dirty_rooms(Arc::clone(&store), world.clone()));
         Ok(Running {
             quic_address,
@@ -212,7 +221,9 @@ impl App {
             bus,
             draining,
             stop,
+            drained,
             edge: Some(edge),
+            rest: Some(rest),
             background: Some(background),
         })
     }
@@ -227,13 +238,15 @@ struct EdgeThread {
     deps: EdgeDeps,
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
+    drain: Duration,
     stopped: watch::Receiver<Stop>,
+    drained: mpsc::SyncSender<()>,
 }
 
 impl EdgeThread {
     /// Starts the thread on which the world and all connections live; answers when its port is open.
     fn start(self) -> Result<(JoinHandle<()>, SocketAddr), AppError> {
-        let (opened, open) = std::sync::mpsc::sync_channel(1);
+        let (opened, open) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("starling-edge".into())
             .spawn(move || {
@@ -251,7 +264,7 @@ impl EdgeThread {
         Ok((thread, address))
     }
 
-    async fn run(mut self, opened: &std::sync::mpsc::SyncSender<Result<SocketAddr, AppError>>) {
+    async fn run(mut self, opened: &mpsc::SyncSender<Result<SocketAddr, AppError>>) {
         let unreachable = |source| EndpointError::Bind { address: self.address, source };
         let endpoint = quic::open(self.address, &self.keys).and_then(|endpoint| {
             let address = endpoint.local_addr().map_err(unreachable)?;
@@ -271,12 +284,21 @@ impl EdgeThread {
         tokio::task::spawn_local(quic::endpoint::accept(endpoint.clone(), std::rc::Rc::clone(&edge)));
         let setups = self.setups;
         let core = Core::new(self.node, |app| setups.into_iter().for_each(|setup| setup(app)));
-        let runner = Runner { core, world: self.deps.world, store: self.store, bus: self.bus, edge };
+        let runner =
+            Runner { core, world: self.deps.world, store: self.store, bus: self.bus, edge: std::rc::Rc::clone(&edge) };
         let (world_stop, world_stopped) = watch::channel(false);
         let world = tokio::task::spawn_local(runner.run(world_stopped));
+        wait_for(&mut self.stopped, Stop::Draining).await;
+        edge.drain();
+        let mut at_once = self.stopped.clone();
+        tokio::select! {
+            () = let_go(&edge, self.drain) => {}
+            () = wait_for(&mut at_once, Stop::Edges) => {}
+        }
+        let _gone = self.drained.send(());
         wait_for(&mut self.stopped, Stop::Edges).await;
         endpoint.close(quic::endpoint::close_code(CloseCode::GoingAway), b"going away");
-        let _late = tokio::time::timeout(crate::limits::CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+        let _late = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
         wait_for(&mut self.stopped, Stop::World).await;
         let _gone = world_stop.send(true);
         if let Err(error) = world.await {
@@ -327,10 +349,16 @@ impl Running {
     pub fn shut_down(mut self) {
         self.draining.store(true, Ordering::Relaxed);
         self.world.control(Control::Drain);
-        std::thread::sleep(self.drain.min(DRAIN_APPENDS_TIMEOUT));
+        let _gone = self.stop.send(Stop::Draining);
+        let _late = self.drained.recv_timeout(self.drain + DRAIN_APPENDS_TIMEOUT + CLOSE_TIMEOUT);
         let _gone = self.stop.send(Stop::Edges);
-        // Read marks and other late work of the sessions that have just ended becomes durable.
-        std::thread::sleep(DRAIN_APPENDS_TIMEOUT.min(Duration::from_millis(200)));
+        if let (Some(background), Some(rest)) = (&self.background, self.rest.take()) {
+            // Requests over REST get their answers too; this is bounded by `serve` itself.
+            let _ended = background.block_on(rest);
+        }
+        // Read marks that were set meanwhile become durable.
+        self.world.control(Control::Drain);
+        std::thread::sleep(LATE_WRITES_TIME);
         self.end();
     }
 
@@ -351,6 +379,19 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Lets sessions go away by themselves, then lets those who stayed have the answers to what they have asked.
+async fn let_go(edge: &Edge, time: Duration) {
+    let _late = tokio::time::timeout(time, until(|| edge.connections() == 0)).await;
+    let _late = tokio::time::timeout(time.min(DRAIN_APPENDS_TIMEOUT), until(|| edge.open_requests() == 0)).await;
+}
+
+/// Waits until something is so.
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(DRAIN_LOOK_INTERVAL).await;
     }
 }
 

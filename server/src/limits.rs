@@ -59,6 +59,10 @@ pub const SWEEP_ROOMS: usize = 100;
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Time that requests in flight get to end when the server drains; a request ends within 2 s by itself.
 pub const DRAIN_APPENDS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a drain looks whether sessions and requests have ended.
+pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Time for the last writes of the world, after all edges are closed.
+pub const LATE_WRITES_TIME: Duration = Duration::from_millis(200);
 
 // The store.
 

@@ -118,10 +118,12 @@ async fn refresh_tokens_are_good_once() {
     let late = rig.post("/v1/auth/refresh", json!({ "refresh_token": renewed.refresh })).await;
     assert_eq!(late.0, StatusCode::UNAUTHORIZED);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let controls = rig.controls.lock().unwrap();
-    let told = |control: &&Control| matches!(control, Control::LoginRevoked { user, login: Some(_) } if *user == ada.user);
-    assert!(controls.iter().any(|control| told(&control)), "live sessions are told: {controls:?}");
-    drop(controls);
+    {
+        let controls = rig.controls.lock().unwrap();
+        let told =
+            |control: &&Control| matches!(control, Control::LoginRevoked { user, login: Some(_) } if *user == ada.user);
+        assert!(controls.iter().any(|control| told(&control)), "live sessions are told: {controls:?}");
+    }
     rig.end().await;
 }
 

@@ -268,9 +268,9 @@ fn readers_who_go_do_not_set_a_hand_over_back() {
         s.send(reader, commands::subscribe(room, EPOCH, LIVE));
     }
     s.advance(1_000);
-    for n in 0..10 {
+    for (n, &reader) in readers[..10].iter().enumerate() {
         s.post(a, room, &n.to_string());
-        s.disconnect(readers[n]);
+        s.disconnect(reader);
         s.tick();
     }
     // Four hand-overs for the first event, whatever comes and goes meanwhile.

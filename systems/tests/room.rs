@@ -5,6 +5,9 @@ use client_protocol::room::{LIVE, SettingsTail, kind, role};
 use client_protocol::{Code, Command, EventBody, Key, RoomId, ServerFrame, UserId};
 use systems::testing::{AppendFault, ClientId, EPOCH, Foreign, Scenario, commands};
 
+/// Makes a command of (room, key, who is asked about, someone else).
+type Verb = fn(RoomId, Key, UserId, UserId) -> Command;
+
 #[test]
 fn a_direct_room_exists_once_and_has_two_members_for_ever() {
     let mut s = Scenario::new();
@@ -19,7 +22,7 @@ fn a_direct_room_exists_once_and_has_two_members_for_ever() {
         assert_eq!((s.code(request), s.reply(request).tail.room), (Code::Ok, Some(room)));
     }
     assert_eq!(s.store.model.head(room), 1);
-    let forbidden: [fn(RoomId, Key, UserId, UserId) -> Command; 6] = [
+    let forbidden: [Verb; 6] = [
         |room, key, _, _| commands::leave(room, key),
         |room, key, _, carol| commands::add(room, key, carol),
         |room, key, bob, _| commands::kick(room, key, bob),

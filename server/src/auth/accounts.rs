@@ -308,18 +308,26 @@ impl Accounts {
     /// store.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
         let claims = self.tokens.verify(token)?;
-        let identity = Identity { user: claims.user, login: claims.login, expires_ms: claims.expires_ms };
-        if let Err(asked) = self.live.is_live(claims.login, Instant::now()) {
-            if !self.store.login_is_live(claims.login).await? {
-                return Err(AuthError::SessionRevoked);
-            }
-            match self.store.account(claims.user).await? {
-                Some(account) if account.status == account::ACTIVE => {}
-                _ => return Err(AuthError::AccountDisabled),
-            }
-            self.live.remember(asked, claims.user, claims.login, Instant::now());
+        self.check_live(claims.user, claims.login).await?;
+        Ok(Identity { user: claims.user, login: claims.login, expires_ms: claims.expires_ms })
+    }
+
+    /// The second half of [`Accounts::authenticate`]: the login has not ended, and the account is active.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::SessionRevoked`], [`AuthError::AccountDisabled`]; the store.
+    pub async fn check_live(&self, user: UserId, login: SessionId) -> Result<(), AuthError> {
+        let Err(asked) = self.live.is_live(login, Instant::now()) else { return Ok(()) };
+        if !self.store.login_is_live(login).await? {
+            return Err(AuthError::SessionRevoked);
         }
-        Ok(identity)
+        match self.store.account(user).await? {
+            Some(account) if account.status == account::ACTIVE => {}
+            _ => return Err(AuthError::AccountDisabled),
+        }
+        self.live.remember(asked, user, login, Instant::now());
+        Ok(())
     }
 
     /// Says that an account's status was changed through this process: nothing of before counts, and its live sessions are told.

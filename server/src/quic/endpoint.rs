@@ -88,7 +88,7 @@ pub fn open(address: SocketAddr, keys: &Keys) -> Result<Endpoint, EndpointError>
 pub(crate) async fn accept(endpoint: Endpoint, edge: Rc<Edge>) {
     while let Some(incoming) = endpoint.accept().await {
         let open = endpoint.open_connections();
-        if open >= QUIC_CONNECTIONS_MAX || edge.handshakes.get() >= QUIC_HANDSHAKES_MAX {
+        if edge.draining.get() || open >= QUIC_CONNECTIONS_MAX || edge.handshakes.get() >= QUIC_HANDSHAKES_MAX {
             incoming.refuse();
             continue;
         }
@@ -103,9 +103,10 @@ pub(crate) async fn accept(endpoint: Endpoint, edge: Rc<Edge>) {
         edge.handshakes.set(edge.handshakes.get() + 1);
         let edge = Rc::clone(&edge);
         tokio::task::spawn_local(async move {
-            let connected = tokio::time::timeout(session::HELLO_TIMEOUT, connecting).await;
+            let deadline = tokio::time::Instant::now() + session::HELLO_TIMEOUT;
+            let connected = tokio::time::timeout_at(deadline, connecting).await;
             match connected {
-                Ok(Ok(connection)) => session::serve(connection, edge).await,
+                Ok(Ok(connection)) => session::serve(connection, deadline, edge).await,
                 Ok(Err(error)) => {
                     edge.handshakes.set(edge.handshakes.get() - 1);
                     tracing::debug!(%error, "a handshake failed");

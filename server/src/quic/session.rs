@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Time from a handshake's start to a complete hello.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_millis(HELLO_TIMEOUT_MS);
 
-/// Reads whole frames off a stream.
+/// Reads whole frames off a stream. Holds at most one frame and one read.
 pub(super) struct FrameReader {
     stream: quinn::RecvStream,
     buffer: BytesMut,
@@ -27,6 +27,10 @@ pub(super) struct FrameReader {
 }
 
 impl FrameReader {
+    pub(super) fn new(stream: quinn::RecvStream, frame_bytes_max: usize) -> Self {
+        Self { stream, buffer: BytesMut::new(), frame_bytes_max }
+    }
+
     /// The next frame; `None` at the end of the stream. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Frame>, CloseCode> {
         loop {
@@ -50,9 +54,9 @@ impl FrameReader {
     }
 }
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(connection: quinn::Connection, edge: Rc<Edge>) {
-    let hello = tokio::time::timeout(HELLO_TIMEOUT, hello(&connection, &edge)).await;
+/// Serves a connection until it ends. Its hello must have come by `deadline`.
+pub(super) async fn serve(connection: quinn::Connection, deadline: tokio::time::Instant, edge: Rc<Edge>) {
+    let hello = tokio::time::timeout_at(deadline, hello(&connection, &edge)).await;
     edge.handshakes.set(edge.handshakes.get() - 1);
     let (reader, stream, hello, identity) = match hello {
         Ok(Ok(hello)) => hello,
@@ -69,8 +73,13 @@ pub(super) async fn serve(connection: quinn::Connection, edge: Rc<Edge>) {
         expires_ms: identity.expires_ms,
         minor: hello.minor,
     });
-    let live = Live { edge: Rc::clone(&edge), connection: connection.clone(), session, identity, open_requests };
-    let code = live.run(reader).await;
+    let code = match still_live(&edge, identity).await {
+        Ok(()) => {
+            let live = Live { edge: Rc::clone(&edge), connection: connection.clone(), session, identity, open_requests };
+            live.run(reader).await
+        }
+        Err(code) => code,
+    };
     edge.unregister(session);
     edge.deps.world.control(Control::Closed { session });
     connection.close(close_code(code), b"");
@@ -81,7 +90,7 @@ type Greeted = (FrameReader, quinn::SendStream, Hello, Identity);
 /// Waits for the session stream and its hello, and checks the token.
 async fn hello(connection: &quinn::Connection, edge: &Rc<Edge>) -> Result<Greeted, CloseCode> {
     let (send, receive) = connection.accept_bi().await.map_err(|_| CloseCode::Normal)?;
-    let mut reader = FrameReader { stream: receive, buffer: BytesMut::new(), frame_bytes_max: HELLO_BYTES_MAX };
+    let mut reader = FrameReader::new(receive, HELLO_BYTES_MAX);
     let frame = reader.next().await?.ok_or(CloseCode::ProtocolError)?;
     let Ok(ClientFrame::Hello(hello)) = ClientFrame::decode(&frame) else { return Err(CloseCode::ProtocolError) };
     let identity = authenticate(edge, hello.token.clone()).await?;
@@ -93,6 +102,14 @@ async fn hello(connection: &quinn::Connection, edge: &Rc<Edge>) -> Result<Greete
 async fn authenticate(edge: &Rc<Edge>, token: String) -> Result<Identity, CloseCode> {
     let accounts = std::sync::Arc::clone(&edge.deps.accounts);
     let checked = edge.deps.background.spawn(async move { accounts.authenticate(&token).await }).await;
+    checked.map_err(|_| CloseCode::Internal)?.map_err(|error| close_code_of(&error))
+}
+
+/// Looks once more whether the login is live, now that the world knows the session: a login that ended while its token was being checked
+/// had no session to close yet.
+async fn still_live(edge: &Rc<Edge>, identity: Identity) -> Result<(), CloseCode> {
+    let accounts = std::sync::Arc::clone(&edge.deps.accounts);
+    let checked = edge.deps.background.spawn(async move { accounts.check_live(identity.user, identity.login).await }).await;
     checked.map_err(|_| CloseCode::Internal)?.map_err(|error| close_code_of(&error))
 }
 
@@ -153,6 +170,10 @@ impl Live {
     }
 
     async fn take(&self, frame: Frame) -> Result<(), CloseCode> {
+        if frame.kind == kinds::HELLO {
+            // It is said once, and has no request to answer.
+            return Err(CloseCode::ProtocolError);
+        }
         self.open_requests.count.set(self.open_requests.count.get() + 1);
         if frame.kind == kinds::REAUTH
             && let Ok((request, Command::Reauth(reauth))) = Command::decode(&frame)
@@ -179,7 +200,12 @@ impl Live {
     }
 
     fn query(&self, send: quinn::SendStream, receive: quinn::RecvStream) {
-        let reader = FrameReader { stream: receive, buffer: BytesMut::new(), frame_bytes_max: HELLO_BYTES_MAX };
-        tokio::task::spawn_local(query::answer(self.edge.deps.clone(), self.identity.user, send, reader));
+        let asked = query::Asked {
+            connection: self.connection.clone(),
+            user: self.identity.user,
+            stream: send,
+            reader: FrameReader::new(receive, FRAME_BYTES_MAX),
+        };
+        tokio::task::spawn_local(query::answer(self.edge.deps.clone(), asked));
     }
 }

@@ -3,7 +3,8 @@
 use crate::auth::Accounts;
 use crate::limits::SESSION_BACKLOG_BYTES_MAX;
 use crate::queries::Queries;
-use crate::quic::writer;
+use crate::quic::endpoint::close_code;
+use crate::quic::writer::{self, Written};
 use crate::world::WorldHandle;
 use bytes::Bytes;
 use client_protocol::CloseCode;
@@ -33,6 +34,8 @@ pub struct Edge {
     pub(super) deps: EdgeDeps,
     /// Connections that have not said hello yet.
     pub(super) handshakes: Cell<usize>,
+    /// New connections are refused.
+    pub(super) draining: Cell<bool>,
     slots: RefCell<Slots>,
 }
 
@@ -57,6 +60,8 @@ pub(super) struct Live {
     /// Frames that the stream has not taken.
     pub(super) backlog: VecDeque<Bytes>,
     backlog_bytes: usize,
+    /// Replies among them: their requests are open until the transport has them, so that who does not read is not read either.
+    replies: usize,
     /// The world was told that this connection is blocked.
     blocked: bool,
     /// Requests that have no answer yet.
@@ -73,6 +78,18 @@ pub(super) struct OpenRequests {
     pub(super) fewer: Notify,
 }
 
+impl OpenRequests {
+    fn end(&self, requests: usize) {
+        if requests > 0 {
+            self.count.set(self.count.get().saturating_sub(requests));
+            self.fewer.notify_one();
+        }
+    }
+}
+
+/// Frames for which an idle session keeps room.
+const BACKLOG_FRAMES_KEPT: usize = 8;
+
 fn is_reply(frame: &[u8]) -> bool {
     frame.get(LENGTH_BYTES..LENGTH_BYTES + 2) == Some(&kinds::REPLY.to_le_bytes())
 }
@@ -81,7 +98,25 @@ impl Edge {
     /// An edge without connections.
     #[must_use]
     pub fn new(deps: EdgeDeps) -> Rc<Self> {
-        Rc::new(Self { deps, handshakes: Cell::new(0), slots: RefCell::default() })
+        Rc::new(Self { deps, handshakes: Cell::new(0), draining: Cell::new(false), slots: RefCell::default() })
+    }
+
+    /// Refuses new connections from now on.
+    pub fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    /// Connections that are being made or have been: those that a drain waits for.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.handshakes.get() + self.sessions()
+    }
+
+    /// Requests of all sessions that have no answer yet.
+    #[must_use]
+    pub fn open_requests(&self) -> usize {
+        let slots = self.slots.borrow();
+        slots.entries.iter().filter_map(|entry| entry.live.as_ref()).map(|live| live.open_requests.count.get()).sum()
     }
 
     /// Live sessions.
@@ -109,6 +144,7 @@ impl Edge {
             stream: Some(stream),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
+            replies: 0,
             blocked: false,
             open_requests,
             closing: None,
@@ -179,6 +215,10 @@ impl Edge {
         for (handle, code) in slot.closes.drain(..) {
             self.with(handle, |live| live.closing = Some(code));
             self.write(handle);
+            // It must not matter whether the peer reads: who lost their rights goes.
+            if let Some(Some(connection)) = self.with(handle, |live| live.closing.map(|_| live.connection.clone())) {
+                writer::close_in_time(connection, code);
+            }
         }
     }
 
@@ -186,20 +226,25 @@ impl Edge {
     fn write(self: &Rc<Self>, handle: SessionHandle) {
         let blocked = self.with(handle, |live| {
             let mut stream = live.stream.take()?;
-            if writer::write_now(&mut stream, &mut live.backlog) {
-                live.backlog_bytes = 0;
-                match live.closing.take() {
-                    Some(code) => {
-                        writer::close_after_sending(live.connection.clone(), stream, code);
-                        return None;
+            match writer::write_now(&mut stream, &mut live.backlog) {
+                Written::All => {
+                    live.open_requests.end(std::mem::take(&mut live.replies));
+                    live.forget_backlog();
+                    match live.closing.take() {
+                        Some(code) => writer::close_after_sending(live.connection.clone(), stream, code),
+                        None => live.stream = Some(stream),
                     }
-                    None => live.stream = Some(stream),
+                    None
                 }
-                return None;
+                Written::Blocked => {
+                    live.backlog_bytes = live.backlog.iter().map(Bytes::len).sum();
+                    Some((stream, !std::mem::replace(&mut live.blocked, true)))
+                }
+                Written::Broken => {
+                    live.broken();
+                    None
+                }
             }
-            live.backlog_bytes = live.backlog.iter().map(Bytes::len).sum();
-            let tell = !std::mem::replace(&mut live.blocked, true);
-            Some((stream, tell))
         });
         if let Some(Some((stream, tell))) = blocked {
             if tell {
@@ -209,7 +254,12 @@ impl Edge {
         }
     }
 
-    /// The writer task has caught up, or the stream is broken (then the reading side ends the session).
+    /// The peer does not want what we write: a session of one direction is none.
+    pub(super) fn broken(&self, handle: SessionHandle) {
+        self.with(handle, |live| live.broken());
+    }
+
+    /// The writer task has caught up.
     pub(super) fn written(self: &Rc<Self>, handle: SessionHandle, stream: quinn::SendStream) {
         let tell = self.with(handle, |live| {
             live.stream = Some(stream);
@@ -221,29 +271,45 @@ impl Edge {
         self.write(handle);
     }
 
-    /// Takes the frames that wait, for the writer task.
-    pub(super) fn take_backlog(&self, handle: SessionHandle) -> Option<Vec<Bytes>> {
+    /// Takes the frames that wait, for the writer task, and says how many of them are replies.
+    pub(super) fn take_backlog(&self, handle: SessionHandle) -> Option<(Vec<Bytes>, usize)> {
         self.with(handle, |live| {
             live.backlog_bytes = 0;
-            live.backlog.drain(..).collect()
+            (live.backlog.drain(..).collect(), std::mem::take(&mut live.replies))
         })
+    }
+
+    /// The transport has taken so many replies from the writer task.
+    pub(super) fn replied(&self, handle: SessionHandle, replies: usize) {
+        self.with(handle, |live| live.open_requests.end(replies));
     }
 }
 
 impl Live {
     fn push(&mut self, frame: Bytes) {
-        if is_reply(&frame) {
-            let open = &self.open_requests;
-            open.count.set(open.count.get().saturating_sub(1));
-            open.fewer.notify_one();
-        }
+        self.replies += usize::from(is_reply(&frame));
         self.backlog_bytes += frame.len();
         self.backlog.push_back(frame);
-        // The world stops sending events when it hears that we are blocked; replies are bounded by open requests. A connection that still
-        // collects more than all of these together is not read: it is closed, and comes back with its cursors.
+        // The world stops sending events when it hears that we are blocked; replies are bounded by open requests. A session that still
+        // collects more than all of these together does not read: it is closed, and comes back with its cursors.
         if self.stream.is_none() && self.backlog_bytes > SESSION_BACKLOG_BYTES_MAX && self.closing.is_none() {
             tracing::debug!(bytes = self.backlog_bytes, "a session does not read");
-            self.connection.close(super::endpoint::close_code(CloseCode::Overloaded), b"not reading");
+            self.connection.close(close_code(CloseCode::Overloaded), b"not reading");
         }
+    }
+
+    /// Nothing waits. What a burst has made large becomes small again: most sessions are idle most of the time.
+    fn forget_backlog(&mut self) {
+        self.backlog_bytes = 0;
+        if self.backlog.capacity() > BACKLOG_FRAMES_KEPT {
+            self.backlog = VecDeque::new();
+        }
+    }
+
+    /// The reading side ends the session when it hears of the close; if the connection is gone, it has heard already.
+    fn broken(&mut self) {
+        self.backlog.clear();
+        self.forget_backlog();
+        self.connection.close(close_code(CloseCode::ProtocolError), b"the session stream was stopped");
     }
 }

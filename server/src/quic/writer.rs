@@ -12,9 +12,20 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// Writes as much as the stream takes without waiting; whether that was everything. Most sessions are never slow: a task and a wake-up for
-/// each of their frames would cost more than the write.
-pub(super) fn write_now(stream: &mut quinn::SendStream, backlog: &mut VecDeque<Bytes>) -> bool {
+/// How far writing without waiting came.
+pub(super) enum Written {
+    /// Everything.
+    All,
+    /// The peer must take something first.
+    Blocked,
+    /// The peer does not want the stream any more, or the connection is gone.
+    Broken,
+}
+
+/// Writes as much as the stream takes without waiting. Most sessions are never slow: a task and a wake-up for each of their frames would
+/// cost more than the write. A stream that is blocked must be handed to [`write_later`], which tries again before it waits: nothing that
+/// wakes nobody in between is lost.
+pub(super) fn write_now(stream: &mut quinn::SendStream, backlog: &mut VecDeque<Bytes>) -> Written {
     let mut context = Context::from_waker(Waker::noop());
     while !backlog.is_empty() {
         let chunks = backlog.make_contiguous();
@@ -23,26 +34,25 @@ pub(super) fn write_now(stream: &mut quinn::SendStream, backlog: &mut VecDeque<B
             Poll::Ready(Ok(written)) => {
                 backlog.drain(..written.chunks);
             }
-            // Broken: the reading side sees it too and ends the session.
-            Poll::Ready(Err(_)) => {
-                backlog.clear();
-            }
-            Poll::Pending => return false,
+            Poll::Ready(Err(_)) => return Written::Broken,
+            Poll::Pending => return Written::Blocked,
         }
     }
-    true
+    Written::All
 }
 
 /// Waits until the peer has taken what was written, then gives the stream back.
 pub(super) async fn write_later(edge: Rc<Edge>, handle: SessionHandle, mut stream: quinn::SendStream) {
     loop {
-        let Some(mut frames) = edge.take_backlog(handle) else { return };
+        let Some((mut frames, replies)) = edge.take_backlog(handle) else { return };
         if frames.is_empty() {
             break;
         }
         if stream.write_all_chunks(&mut frames).await.is_err() {
-            break;
+            edge.broken(handle);
+            return;
         }
+        edge.replied(handle, replies);
     }
     edge.written(handle, stream);
 }
@@ -54,5 +64,14 @@ pub(super) fn close_after_sending(connection: quinn::Connection, mut stream: qui
             let _late = tokio::time::timeout(CLOSE_TIMEOUT, stream.stopped()).await;
         }
         connection.close(close_code(code), b"");
+    });
+}
+
+/// Closes a connection that does not take what is still to be said to it.
+pub(super) fn close_in_time(connection: quinn::Connection, code: CloseCode) {
+    tokio::task::spawn_local(async move {
+        if tokio::time::timeout(CLOSE_TIMEOUT, connection.closed()).await.is_err() {
+            connection.close(close_code(code), b"");
+        }
     });
 }

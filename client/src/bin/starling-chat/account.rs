@@ -16,8 +16,9 @@ pub(crate) async fn register(context: &Context, args: Register) -> Result<(), Fa
     let password = prompt::password(&args.password, true)?;
     let Register { username, email, display_name, .. } = args;
     let registration = Registration { username, email, password, display_name };
-    let made = context.rest(None)?.register(&registration).await?;
-    keep(context, made)
+    let before = context.profile.load()?;
+    let made = context.rest(before.as_ref())?.register(&registration).await?;
+    keep(context, before.as_ref(), made)
 }
 
 /// Logs in.
@@ -26,12 +27,11 @@ pub(crate) async fn login(context: &Context, args: Login) -> Result<(), Failure>
     let login = rest::Login { login: args.login, password, label: args.label.or(Some("starling-chat".into())) };
     let before = context.profile.load()?;
     let made = context.rest(before.as_ref())?.login(&login).await?;
-    keep(context, made)
+    keep(context, before.as_ref(), made)
 }
 
-fn keep(context: &Context, made: LoggedIn) -> Result<(), Failure> {
-    let before = context.profile.load()?;
-    let place = context.place(before.as_ref());
+fn keep(context: &Context, before: Option<&Saved>, made: LoggedIn) -> Result<(), Failure> {
+    let place = context.place(before);
     let mut saved = Saved {
         api: place.api,
         server: place.server,

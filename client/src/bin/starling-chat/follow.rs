@@ -91,11 +91,7 @@ impl Follower<'_> {
         while self.left != Some(0) {
             tokio::select! {
                 item = events.next() => match item {
-                    Some(item) => {
-                        if self.item(client, item).await? {
-                            return Ok(());
-                        }
-                    }
+                    Some(item) => self.item(client, item).await?,
                     None => return Err(client.closed().await.into()),
                 },
                 Some(item) = items.next() => self.session_item(item).await?,
@@ -106,11 +102,11 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Shows an item; says whether it was the last.
-    async fn item(&mut self, client: &Client, item: RoomItem) -> Result<bool, Failure> {
+    /// Shows an item. The last one, of a user who was removed, is a failure.
+    async fn item(&mut self, client: &Client, item: RoomItem) -> Result<(), Failure> {
         let out = self.session.context.out;
         match &item {
-            RoomItem::Typing { .. } if self.quiet => return Ok(false),
+            RoomItem::Typing { .. } if self.quiet => return Ok(()),
             RoomItem::Event(event) => {
                 self.typing.remove(&event.head.actor);
                 self.left = self.left.map(|left| left.saturating_sub(1));
@@ -119,7 +115,7 @@ impl Follower<'_> {
         }
         if out.json {
             out.object(&json::item(self.room, &item))?;
-            return ended(&item);
+            return not_ended(&item);
         }
         match &item {
             RoomItem::Event(event) => {
@@ -145,7 +141,7 @@ impl Follower<'_> {
             }
             _ => {}
         }
-        ended(&item)
+        not_ended(&item)
     }
 
     async fn session_item(&mut self, item: SessionItem) -> Result<(), Failure> {
@@ -226,15 +222,15 @@ impl Follower<'_> {
     }
 }
 
-/// Whether the stream ends; a user who was removed is told by the exit code.
-fn ended(item: &RoomItem) -> Result<bool, Failure> {
+/// The end of a stream is told by the exit code.
+fn not_ended(item: &RoomItem) -> Result<(), Failure> {
     match item {
         RoomItem::Ended { code, .. } => Err(Failure::Refused {
             code: code.name().to_owned(),
             message: format!("the subscription ended: {code}"),
             retry_after_ms: None,
         }),
-        _ => Ok(false),
+        _ => Ok(()),
     }
 }
 
