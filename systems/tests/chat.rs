@@ -3,10 +3,9 @@
 
 use client_protocol::chat::{Body, format};
 use client_protocol::room::{LIVE, SettingsTail, kind};
-use client_protocol::{Code, Command, EventBody};
+use client_protocol::{Code, Command};
 use components::edge::{Read, ReadRequest};
-use components::time::Tuning;
-use systems::testing::{AppendFault, ReadFault, Scenario, commands};
+use systems::testing::{ReadFault, Scenario, commands};
 
 #[test]
 fn a_post_reaches_every_reader() {

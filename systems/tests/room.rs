@@ -1,9 +1,9 @@
 //! Room: making, joining, leaving, roles, settings; who may do what, and who may know of what.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use client_protocol::room::{LIVE, SettingsTail, kind, role};
+use client_protocol::room::{SettingsTail, kind, role};
 use client_protocol::{Code, Command, EventBody, Key, RoomId, ServerFrame, UserId};
-use systems::testing::{AppendFault, ClientId, EPOCH, Foreign, Scenario, commands};
+use systems::testing::{AppendFault, EPOCH, Foreign, Scenario, commands};
 
 /// Makes a command of (room, key, who is asked about, someone else).
 type Verb = fn(RoomId, Key, UserId, UserId) -> Command;

@@ -9,11 +9,9 @@ use bytes::Bytes;
 use client_protocol::frame::LENGTH_BYTES;
 use client_protocol::session::Reply;
 use client_protocol::{
-    ClientFrame, CloseCode, Code, Command, DeviceId, Event, EventBody, Frame, Key, NodeId, RoomId, ServerFrame, SessionId,
-    UserId,
+    ClientFrame, Code, Command, DeviceId, Event, EventBody, Frame, Key, NodeId, RoomId, SessionId, UserId,
 };
-use components::edge::{Control, Input, Record, SessionHandle, Slot};
-use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
+use components::edge::{Control, Input, Record, SessionHandle};
 use components::rows::{AccountRow, account};
 use components::time::{Node, Now, Tuning};
 use std::collections::BTreeMap;
