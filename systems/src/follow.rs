@@ -20,7 +20,7 @@ use client_protocol::room::{Bump, kind};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{EventBody, Key, RoomId, ServerFrame, UserId};
 use components::edge::{Found, Levels, Origin, Read, Reads, Record};
-use components::limits::{LEVEL_AFTER_US, NET_CHANGE_INTERVAL_US, PAGE_EVENTS};
+use components::limits::{LEVEL_AFTER_US, NET_CHANGE_INTERVAL_US, PAGE_EVENTS, ROOM_RETRY_US};
 use components::notification::{NotifyQueue, Unbumped};
 use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers};
 use components::session::{Session, Sessions, Subscriptions};
@@ -205,7 +205,9 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
             _ => {}
         }
         if unbumped.level_queued {
-            desk.queue.levels.insert((now_us + LEVEL_AFTER_US, entity));
+            // What fails goes on failing for a while.
+            let after_us = if unbumped.failed_from.is_some() { ROOM_RETRY_US } else { LEVEL_AFTER_US };
+            desk.queue.levels.insert((now_us + after_us, entity));
         }
     }
 }

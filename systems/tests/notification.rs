@@ -312,7 +312,7 @@ fn followers_that_fail_try_again_while_the_room_goes_on() {
     }
     let key = s.key();
     s.done(a, commands::mention(room, key, "hello", &[bob]));
-    for n in 0..20 {
+    for n in 0..40 {
         s.posted(a, room, &n.to_string());
         s.advance(500);
     }

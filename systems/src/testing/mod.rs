@@ -10,6 +10,7 @@ mod client;
 pub mod commands;
 mod faults;
 mod model_store;
+mod run;
 mod scenario;
 
 pub use client::{Client, ClientId, Request};

@@ -3,10 +3,17 @@
 use crate::life::{Life, Sent};
 use crate::ops::Act;
 use crate::reference::Reference;
+use bevy_ecs::prelude::*;
 use client_protocol::limits::REQUEST_TIMEOUT_MS;
 use client_protocol::{Code, Command, EventBody, Key, RoomId, UserId};
+use components::chat::Deadlines;
+use components::notification::NotifyQueue;
+use components::presence::PresenceWatch;
+use components::room::{OpenReads, RoomIndex};
+use components::session::SessionIndex;
+use components::user::UserIndex;
 use std::collections::BTreeSet;
-use systems::testing::commands;
+use systems::testing::{Scenario, commands};
 
 /// A little more than a request may take: the time-out, and the tick that notices it.
 const REPLY_US_MAX: u64 = REQUEST_TIMEOUT_MS * 1_000 + 5_000;
@@ -140,7 +147,33 @@ fn leave_memory(life: &mut Life) {
     life.s.advance(15_000);
     let population = life.s.population();
     assert_eq!(population, systems::core::Population::default(), "everything leaves memory");
+    let left = leftovers(life.s.core_mut().world_mut());
+    assert_eq!(left, leftovers(Scenario::new().core_mut().world_mut()), "nothing is left behind");
     assert_eq!(life.s.store.model.dirty_rooms(), [], "followers finish");
+}
+
+/// Entities, and entries of every index and queue.
+fn leftovers(world: &mut World) -> Vec<(&'static str, usize)> {
+    let entities = world.query::<Entity>().iter(world).count();
+    let rooms = world.resource::<RoomIndex>();
+    let notify = world.resource::<NotifyQueue>();
+    let sessions = world.resource::<SessionIndex>();
+    vec![
+        ("entities", entities),
+        ("to_sequence", rooms.to_sequence.len()),
+        ("asked", rooms.asked.len()),
+        ("awaiting_users", rooms.awaiting_users.len()),
+        ("flushes", rooms.flushes.len()),
+        ("room checks", rooms.idle_checks.len()),
+        ("user checks", world.resource::<UserIndex>().idle_checks.len()),
+        ("bumps", notify.bumps.len()),
+        ("marks", notify.marks.len()),
+        ("levels", notify.levels.len()),
+        ("deadlines", world.resource::<Deadlines>().0.len()),
+        ("expiry", sessions.by_expiry.len()),
+        ("watchers", world.resource::<PresenceWatch>().watchers.len()),
+        ("reads", world.resource::<OpenReads>().by_token.len()),
+    ]
 }
 
 /// P8: unread counts.

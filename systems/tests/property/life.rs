@@ -7,6 +7,7 @@ use client_protocol::chat::{Body, BodyEdited, MessageDeleted, MessagePosted, Mes
 use client_protocol::room::{LIVE, MemberChanged, RoleChanged, SettingsChanged, SettingsTail, kind};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Command, EventBody, Key, RoomId, UserId};
+use components::edge::Control;
 use components::time::Tuning;
 use std::collections::BTreeMap;
 use systems::testing::{Chaos, ClientId, EPOCH, Foreign, Request, Rng, Scenario, commands};
@@ -197,6 +198,11 @@ impl Life {
             Op::Wait { ms } => self.s.advance(u64::from(ms)),
             Op::Foreign { room, who, act } => self.foreign(self.room(room), self.user(who), act),
             Op::ForeignRetry { which } => self.foreign_retry(which),
+            Op::Revoke { who } => self.s.control(Control::LoginRevoked { user: self.user(who), login: None }),
+            Op::Clock { back, ms } => {
+                let wall_ms = &mut self.s.now.wall_ms;
+                *wall_ms = if back { *wall_ms - u64::from(ms) } else { *wall_ms + u64::from(ms) };
+            }
             Op::Restart { late } => {
                 self.s.restart(late);
                 for at in 0..self.devices.len() {

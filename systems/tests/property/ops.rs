@@ -64,6 +64,8 @@ pub(crate) enum Op {
     Foreign { room: u8, who: u8, act: Act },
     ForeignRetry { which: u8 },
     Restart { late: bool },
+    Revoke { who: u8 },
+    Clock { back: bool, ms: u16 },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -117,6 +119,8 @@ fn op(flavour: Flavour) -> impl Strategy<Value = Op> {
         (5, (n(), any::<bool>()).prop_map(|(who, blocked)| Op::Block { who, blocked }).boxed()),
         (3, n().prop_map(|who| Op::Disconnect { who }).boxed()),
         (1, n().prop_map(|who| Op::Watch { who }).boxed()),
+        (1, n().prop_map(|who| Op::Revoke { who }).boxed()),
+        (1, (any::<bool>(), 0..5_000u16).prop_map(|(back, ms)| Op::Clock { back, ms }).boxed()),
         (16, (1..6u8).prop_map(Op::Ticks).boxed()),
         (5, (1..wait).prop_map(|ms| Op::Wait { ms }).boxed()),
     ];

@@ -1,0 +1,182 @@
+//! Flush: when events leave, how many at a time, and in whose turn; batches and queues are bounded.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use client_protocol::room::{LIVE, kind};
+use client_protocol::{Code, RoomId};
+use components::limits::SLOT_SESSION_BYTES_MAX;
+use components::time::Tuning;
+use systems::testing::{AppendFault, EPOCH, Scenario, commands};
+
+#[test]
+fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..200).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.subscribe(reader, room, LIVE);
+    }
+    s.advance(1_000);
+    s.post(a, room, "first");
+    // One tick to take it, one for the store's answer.
+    s.tick();
+    s.tick();
+    assert_eq!(s.last_sends, 200);
+    s.post(a, room, "second");
+    s.advance(25);
+    assert_eq!(s.client(readers[0]).texts(room), ["first"]);
+    s.post(a, room, "third");
+    s.advance(6);
+    assert_eq!(s.client(readers[199]).texts(room), ["first", "second", "third"]);
+    assert_eq!(s.client(readers[199]).event_frames, 2);
+}
+
+#[test]
+fn one_hand_over_is_bounded_and_a_small_room_does_not_wait() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let large = s.create(a, kind::GROUP, &[]);
+    let small = s.create(b, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..1_000).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.send(reader, commands::subscribe(large, EPOCH, LIVE));
+    }
+    s.subscribe(b, small, LIVE);
+    s.advance(1_000);
+    s.post(a, large, "to all");
+    s.post(b, small, "to me");
+    s.tick();
+    s.tick();
+    assert_eq!(s.last_sends, 256);
+    assert_eq!(s.client(b).texts(small), ["to me"]);
+    for _ in 0..3 {
+        s.tick();
+    }
+    assert!(readers.iter().all(|&reader| s.client(reader).texts(large) == ["to all"]));
+}
+
+#[test]
+fn one_session_gets_a_bounded_part_of_a_hand_over() {
+    const ROOMS: usize = 20;
+    let mut s = Scenario::with(Tuning { user_burst: 1e9, ..Tuning::default() }, |_| {});
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let rooms: Vec<RoomId> = (0..ROOMS).map(|_| s.create(a, kind::GROUP, &[])).collect();
+    for &room in &rooms {
+        for _ in 0..3 {
+            s.posted(a, room, &"x".repeat(8_000));
+        }
+    }
+    let reader = s.connect_device(alice, 2);
+    s.block(reader, true);
+    for &room in &rooms {
+        s.subscribe(reader, room, 0);
+    }
+    // It takes something again, and may be blocked by what it gets: it must not get all that there is at once.
+    s.block(reader, false);
+    let received = |s: &Scenario| rooms.iter().map(|room| s.client(reader).texts(*room).len()).sum::<usize>();
+    let (mut before, mut hand_overs) = (received(&s), 0);
+    while before < ROOMS * 3 {
+        s.tick();
+        let now = received(&s);
+        assert!((now - before) * 8_000 < SLOT_SESSION_BYTES_MAX + 4 * 8_000, "{} messages at once", now - before);
+        hand_overs += usize::from(now > before);
+        before = now;
+    }
+    assert!(hand_overs >= ROOMS * 3 * 8_000 / (SLOT_SESSION_BYTES_MAX + 4 * 8_000), "{hand_overs} hand-overs");
+}
+
+#[test]
+fn a_large_room_does_not_wait_for_ever_behind_small_ones() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let large = s.create(a, kind::GROUP, &[bob]);
+    let readers: Vec<_> = (0..400).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.send(reader, commands::subscribe(large, EPOCH, LIVE));
+    }
+    // Small rooms that have more to send in a tick than one hand-over takes.
+    let small: Vec<_> = (0..40).map(|_| s.create(b, kind::GROUP, &[])).collect();
+    for &room in &small {
+        for _ in 0..10 {
+            let reader = s.connect(bob);
+            s.send(reader, commands::subscribe(room, EPOCH, LIVE));
+        }
+    }
+    s.advance(5_000);
+    s.node.tuning.user_burst = 1e9;
+    s.core_mut().world_mut().resource_mut::<components::time::Node>().tuning.user_burst = 1e9;
+    s.post(a, large, "to all");
+    for _ in 0..150 {
+        for &room in &small {
+            s.post(b, room, "busy");
+        }
+        s.tick();
+    }
+    assert!(readers.iter().all(|&reader| s.client(reader).texts(large) == ["to all"]));
+}
+
+#[test]
+fn readers_who_go_do_not_set_a_hand_over_back() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..900).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.send(reader, commands::subscribe(room, EPOCH, LIVE));
+    }
+    s.advance(1_000);
+    for (n, &reader) in readers[..10].iter().enumerate() {
+        s.post(a, room, &n.to_string());
+        s.disconnect(reader);
+        s.tick();
+    }
+    // Four hand-overs for the first event, whatever comes and goes meanwhile.
+    assert!(readers[10..].iter().all(|&reader| !s.client(reader).texts(room).is_empty()));
+}
+
+#[test]
+fn a_batch_is_bounded_and_so_is_a_rooms_queue() {
+    let tuning = Tuning { user_burst: 1e9, room_burst: 1e9, ..Tuning::default() };
+    let mut s = Scenario::with(tuning, |_| {});
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    s.store.fail_append(room, AppendFault::delayed(1_000_000));
+    let first = s.post(a, room, "slow");
+    s.tick();
+    let requests: Vec<_> = (0..4_097).map(|n| s.post(a, room, &n.to_string())).collect();
+    s.tick();
+    assert_eq!(s.code(requests[4_096]), Code::Overloaded);
+    assert!(s.answer(first).is_none());
+    s.run();
+    assert!(requests[..4_096].iter().all(|request| s.code(*request) == Code::Ok));
+    assert_eq!(s.store.largest_append.0, 200);
+    let long = "x".repeat(8_000);
+    for _ in 0..100 {
+        s.post(a, room, &long);
+    }
+    s.run();
+    assert!(s.store.largest_append.1 <= 256 * 1024 + 9_000);
+}
+
+#[test]
+fn a_world_at_rest_does_nothing() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    s.subscribe(a, room, 0);
+    s.subscribe(b, room, 0);
+    s.posted(a, room, "one");
+    s.done(b, commands::mark(room, 2));
+    s.advance(100_000);
+    let ticks = s.ticks;
+    s.advance(300_000);
+    // One look at the room in each idle time.
+    assert!(s.ticks - ticks <= 11, "{} ticks", s.ticks - ticks);
+}
