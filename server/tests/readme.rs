@@ -3,14 +3,11 @@
 
 mod common;
 
-#[path = "tour/web.rs"]
-mod web;
-
 use common::Server;
 use common::chat::{Chat, Ended};
+use common::web::{Person, Web};
 use server::config::settings::SETTINGS;
 use std::path::{Path, PathBuf};
-use web::{Person, Web};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -43,12 +40,10 @@ fn words(line: &str) -> Vec<String> {
 /// Commands of the blocks marked as `console`, and what they print.
 fn console(document: &str) -> Vec<(String, Vec<String>)> {
     let mut commands: Vec<(String, Vec<String>)> = Vec::new();
-    let mut inside = false;
-    for line in document.lines() {
-        match (line, inside) {
-            ("```console", _) => inside = true,
-            ("```", _) => inside = false,
-            (line, true) => match (line.strip_prefix("$ "), commands.last_mut()) {
+    for block in document.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        // A block that begins with output shows what a command of the text prints.
+        for line in block.lines().skip_while(|line| !line.starts_with("$ ")) {
+            match (line.strip_prefix("$ "), commands.last_mut()) {
                 (Some(command), _) => commands.push((command.to_owned(), Vec::new())),
                 (None, Some((command, _))) if command.ends_with('\\') => {
                     command.pop();
@@ -56,8 +51,7 @@ fn console(document: &str) -> Vec<(String, Vec<String>)> {
                 }
                 (None, Some((_, output))) => output.push(line.to_owned()),
                 (None, None) => {}
-            },
-            _ => {}
+            }
         }
     }
     commands
@@ -228,7 +222,10 @@ fn links_between_documents_lead_somewhere() {
 /// The anchor of a heading.
 fn slug(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
-    text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).map(|c| if c == ' ' { '-' } else { c }).collect()
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }
 
 #[test]

@@ -14,5 +14,3 @@ mod process;
 mod program;
 #[path = "tour/tail.rs"]
 mod tail;
-#[path = "tour/web.rs"]
-mod web;

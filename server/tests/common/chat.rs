@@ -204,7 +204,10 @@ impl Following {
             match self.next() {
                 Some(object) if object["type"] == wanted => return object,
                 Some(_) => {}
-                None => panic!("it ended where `{wanted}` was due: {:#?} {}", self.seen, self.errors()),
+                None => {
+                    let errors = self.errors();
+                    panic!("it ended where `{wanted}` was due: {:#?} {errors}", self.seen);
+                }
             }
         }
     }
@@ -230,7 +233,7 @@ impl Following {
     }
 
     /// Its standard error stream, once it has ended.
-    pub fn errors(&mut self) -> String {
+    pub fn errors(&self) -> String {
         self.stderr.recv_timeout(STEP).unwrap_or_default()
     }
 }

@@ -5,6 +5,7 @@
 pub mod chat;
 pub mod process;
 pub mod raw;
+pub mod web;
 
 pub use process::Server;
 #[allow(unused_imports)]

@@ -1,8 +1,8 @@
 //! The process: what it says about a bad configuration, how it ends, what it keeps.
 
 use crate::common::chat::Chat;
+use crate::common::web::{Person, Web};
 use crate::common::{Raw, Server, head, post_as, raw, register, step};
-use crate::web::{Person, Web};
 use client_protocol::{CloseCode, ServerFrame};
 use serde_json::Value;
 use std::process::{Command, Stdio};

@@ -1,7 +1,7 @@
 //! HTTP as a script would do it: JSON in, JSON out, and every refusal a problem document.
 
-use crate::common::chat::PASSWORD;
-use crate::common::{STEP, Server};
+use super::chat::PASSWORD;
+use super::{STEP, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -23,13 +23,18 @@ impl Person {
     pub fn of(answer: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let tokens = &answer["tokens"];
-        Self { id: text(&answer["user"]["id"]), token: text(&tokens["access_token"]), refresh: text(&tokens["refresh_token"]) }
+        Self {
+            id: text(&answer["user"]["id"]),
+            token: text(&tokens["access_token"]),
+            refresh: text(&tokens["refresh_token"]),
+        }
     }
 }
 
 impl Web {
     pub fn new(server: &Server) -> Self {
-        let http = reqwest::Client::builder().timeout(STEP).redirect(reqwest::redirect::Policy::limited(3)).build().unwrap();
+        // A connection for each request, as scripts do it: one that is kept would be a dead one after a restart.
+        let http = reqwest::Client::builder().timeout(STEP).pool_max_idle_per_host(0).build().unwrap();
         Self { http, base: server.rest_url() }
     }
 
