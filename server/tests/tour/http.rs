@@ -181,9 +181,9 @@ async fn messages_keys_history_and_read_marks() {
     assert!(edited["edited_ms"].is_u64());
     assert_eq!((&deleted["deleted"], deleted.get("text"), &deleted["seq"]), (&json!(true), None, &json!(4)));
 
-    // What was removed keeps its past and gets no future.
+    // Who was removed keeps its past and gets no future.
     web.ok(&ann, 200, &format!("DELETE {crew}/members/{}", ben.id), NONE).await;
     web.ok(&ann, 201, &format!("POST {messages}"), json!({ "text": "without ben" })).await;
-    web.refused(&ben, 403, "forbidden", &format!("POST {messages}"), json!({ "text": "hello?" })).await;
+    web.refused(&ben, 404, "not_found", &format!("POST {messages}"), json!({ "text": "hello?" })).await;
     assert!(!texts("").await.0.contains(&json!("without ben")));
 }

@@ -52,7 +52,8 @@ fn a_tail_shows_what_was_and_what_comes() {
     assert!(shown.contains("ann: one\n") && shown.contains("ann: two\n"), "{shown}");
 
     // Removed in the middle: the removal is the last that is seen.
-    let mut tail = chat.follow("ben", &["tail", "crew", "--since", "6", "--quiet"]);
+    let mut tail = chat.follow("ben", &["tail", "crew", "--since", "5", "--quiet"]);
+    assert_eq!(tail.of_type("event")["seq"], 6);
     chat.one("ann", &["kick", "crew", "@ben"]);
     let mut last = tail.of_type("event");
     assert_eq!((&last["kind"], &last["user"]), (&json!("member_kicked"), &json!(ben)));
