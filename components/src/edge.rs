@@ -41,6 +41,8 @@ pub enum Origin {
         /// The event whose followers do this, if it follows from one: its room and seq.
         follows: Option<(RoomId, u64)>,
     },
+    /// Nobody any more: who asked was told that the outcome is unknown.
+    Nobody,
 }
 
 /// A command as it comes in.

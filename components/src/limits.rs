@@ -16,6 +16,8 @@ pub const APPEND_CONFLICTS_MAX: u32 = 3;
 pub const SLOT_SENDS_MAX: usize = 256;
 /// Chunks that one session gets in one hand-over; more wait for the next.
 pub const SLOT_CHUNKS_PER_SESSION_MAX: usize = 2;
+/// Bytes of events after which one session gets no more in a hand-over, of however many rooms: the rest waits for the next.
+pub const SLOT_SESSION_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of encoded recent events that a room keeps.
 pub const HOT_LOG_ROOM_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of encoded recent events that all rooms keep together.
@@ -42,6 +44,7 @@ pub const NET_CHANGE_INTERVAL_US: u64 = 1_000_000;
 pub const PAGE_RETRY_US: u64 = 100_000;
 
 const _: () = assert!(APPEND_BYTES_MAX > CHUNK_BYTES_MAX);
+const _: () = assert!(SLOT_SESSION_BYTES_MAX > SLOT_CHUNKS_PER_SESSION_MAX * CHUNK_BYTES_MAX);
 const _: () = assert!(HOT_LOG_ROOM_BYTES_MAX > 4 * CHUNK_BYTES_MAX);
 const _: () = assert!(ROOM_QUEUE_MAX > APPEND_EVENTS_MAX && ROOM_QUEUE_MAX > OPEN_REQUESTS_MAX);
 

@@ -21,6 +21,8 @@ pub struct Session {
     pub blocked: bool,
     /// A bump was left out meanwhile: it gets its room list anew when the edge takes something again.
     pub missed_bump: bool,
+    /// The last hand-over in which it got events (monotonic microseconds), and how many bytes of them.
+    pub handed: (u64, usize),
 }
 
 /// The user that a session belongs to.

@@ -15,3 +15,12 @@ pub mod telemetry;
 pub mod world;
 
 pub use app::{App, AppError, Running};
+
+/// What plugins for [`App::add_plugins`] are made of: the same that Starling's own features are made of.
+pub mod plugin {
+    pub use bevy_app;
+    pub use bevy_ecs;
+    pub use client_protocol;
+    pub use components;
+    pub use systems;
+}

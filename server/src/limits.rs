@@ -43,6 +43,7 @@ pub const READ_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of frames that wait for a session that does not read, after which it is closed: more than two hand-overs and the replies of all
 /// requests that it may have open.
 pub const SESSION_BACKLOG_BYTES_MAX: usize = 512 * 1024;
+const _: () = assert!(SESSION_BACKLOG_BYTES_MAX > 2 * components::limits::SLOT_SESSION_BYTES_MAX);
 /// Datagrams a second that a session may send for long.
 pub const DATAGRAM_RATE: f64 = 20.0;
 /// Datagrams that a session may send at once.

@@ -286,7 +286,7 @@ fn expire_messages(
         };
         outbox.reply(actor.origin, reply);
         if appending {
-            actor.origin = Origin::World { follows: None };
+            actor.origin = Origin::Nobody;
         } else {
             commands.entity(entity).try_despawn();
             rooms.to_sequence.insert(place.room);

@@ -202,7 +202,7 @@ impl Settling<'_, '_> {
     fn requeue(&mut self, rest: &[Record], messages: &[Entity], waiting: &mut Waiting) {
         for (record, &message) in rest.iter().zip(messages).rev() {
             let Ok((_, actor, mut draft, mut state)) = self.messages.get_mut(message) else { continue };
-            if matches!(actor.origin, Origin::World { .. }) && !is_own_log_event(&record.event.body) {
+            if actor.origin == Origin::Nobody {
                 // Its request was told that the outcome is unknown, and what was not appended must not surprise anyone later.
                 self.commands.entity(message).try_despawn();
                 continue;
@@ -212,11 +212,6 @@ impl Settling<'_, '_> {
             waiting.queue.push_front(message);
         }
     }
-}
-
-/// Whether the world itself makes such events, in users' own logs.
-const fn is_own_log_event(body: &EventBody) -> bool {
-    matches!(body, EventBody::RoomListed(_) | EventBody::RoomUnlisted(_) | EventBody::ReadMarked(_) | EventBody::Notified(_))
 }
 
 /// Durable events go into the hot log, and the room's next flush is set.

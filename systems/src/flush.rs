@@ -16,7 +16,7 @@ use client_protocol::room::{Reset, SubscriptionEnded, reset_reason};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
 use components::edge::{Reads, SessionHandle, Slot};
-use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
+use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX};
 use components::room::{HotLog, OpenReads, Page, Room, RoomIndex, RoomState, Subscriber, Subscribers};
 use components::rows::membership;
 use components::session::{Session, Subscriptions};
@@ -101,7 +101,7 @@ fn hand_out_outbox(mut outbox: ResMut<Outbox>, mut slot: ResMut<Slot>) {
 pub(crate) struct Flushing<'w, 's> {
     now: Res<'w, Now>,
     node: Res<'w, Node>,
-    pub(crate) sessions: Query<'w, 's, (&'static Session, &'static mut Subscriptions)>,
+    pub(crate) sessions: Query<'w, 's, (&'static mut Session, &'static mut Subscriptions)>,
     slot: ResMut<'w, Slot>,
     pub(crate) open: ResMut<'w, OpenReads>,
     pub(crate) reads: ResMut<'w, Reads>,
@@ -228,9 +228,16 @@ impl Flushing<'_, '_> {
         if subscriber.next_seq > until && subscriber.end_seq.is_none() {
             return Served::Level;
         }
-        if !self.sessions.get(subscriber.session).is_ok_and(|(session, _)| !session.blocked) {
-            return Served::Blocked;
+        let handed = match self.sessions.get(subscriber.session) {
+            Ok((session, _)) if !session.blocked => session.handed,
+            _ => return Served::Blocked,
+        };
+        // What it got of other rooms counts: it may turn out to be blocked.
+        let mut handed_bytes = if handed.0 == self.now.mono_us { handed.1 } else { 0 };
+        if handed_bytes >= SLOT_SESSION_BYTES_MAX {
+            return Served::More;
         }
+        let mut needed = None;
         if head + 1 - subscriber.next_seq.min(head + 1) > REPLAY_EVENTS_MAX && subscriber.end_seq.is_none() {
             self.reset(subscriber, room, head);
             return Served::Level;
@@ -249,12 +256,22 @@ impl Flushing<'_, '_> {
                         *last = Some(Last { from: subscriber.next_seq, until, end, frame });
                         (end, frame)
                     }
-                    None => return Served::NeedsPage(page_of(subscriber.next_seq)),
+                    None => {
+                        needed = Some(page_of(subscriber.next_seq));
+                        break;
+                    }
                 },
             };
             self.slot.sends.push((subscriber.handle, frame));
             self.slot.events_sent += 1;
+            handed_bytes += self.slot.frames[frame as usize].len();
             subscriber.next_seq = end;
+        }
+        if let Ok((mut session, _)) = self.sessions.get_mut(subscriber.session) {
+            session.handed = (self.now.mono_us, handed_bytes);
+        }
+        if let Some(page) = needed {
+            return Served::NeedsPage(page);
         }
         match subscriber.end_seq {
             _ if subscriber.next_seq <= until => Served::More,

@@ -190,11 +190,7 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
                     unbumped.level_seq = level;
                     desk.levels.0.push((room.id, level));
                 }
-                if let Some(first_seq) = unbumped.failed_from.filter(|_| !unbumped.reading) {
-                    unbumped.reading = true;
-                    let read = Read::Page { room: room.id, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
-                    ask_store(&mut desk.open, &mut desk.reads, ReadFor::Followed(entity), read);
-                }
+                read_followed(entity, room.id, &mut unbumped, &mut desk.open, &mut desk.reads);
                 unbumped.level_queued = level < head;
             }
             (Hydration::Failed { retry_us }, _) if unbumped.swept => {
@@ -216,11 +212,21 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
     }
 }
 
+/// Asks for the next events whose followers are to do their work again, if there are any and none are being read.
+fn read_followed(entity: Entity, room: RoomId, unbumped: &mut Unbumped, open: &mut OpenReads, reads: &mut Reads) {
+    let Some(first_seq) = unbumped.failed_from.filter(|_| !unbumped.reading) else { return };
+    unbumped.reading = true;
+    let read = Read::Page { room, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
+    ask_store(open, reads, ReadFor::Followed(entity), read);
+}
+
 /// Events whose followers failed: they do their work again. Keys make it harmless where it was done.
 pub(crate) fn attach_followed(
     mut answers: MessageReader<ReadAnswered>,
     mut rooms: Query<(&RoomState, &mut Unbumped)>,
     mut settled: MessageWriter<Settled>,
+    mut open: ResMut<OpenReads>,
+    mut reads: ResMut<Reads>,
 ) {
     for answer in answers.read() {
         let ReadFor::Followed(room) = answer.purpose else { continue };
@@ -234,5 +240,9 @@ pub(crate) fn attach_followed(
         }
         unbumped.failed_from = (last < state.row.head).then_some(last + 1);
         settled.write(Settled { room, records: records.clone(), replayed: true });
+        // Page after page while few commands are open; else `level_rooms` goes on.
+        if (unbumped.open.len() as u64) < PAGE_EVENTS {
+            read_followed(room, state.row.room, &mut unbumped, &mut open, &mut reads);
+        }
     }
 }

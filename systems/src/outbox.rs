@@ -28,7 +28,7 @@ impl Outbox {
             Origin::Session { session, request } => self.frame(session, &ServerFrame::Reply(request, reply)),
             Origin::Rest { token } => self.rest.push((token, reply)),
             Origin::World { follows: Some((room, seq)) } => self.followed.push((room, seq, reply.code() == Code::Ok)),
-            Origin::World { follows: None } => {}
+            Origin::World { follows: None } | Origin::Nobody => {}
         }
     }
 

@@ -171,6 +171,13 @@ fn rebuild(id: RoomId, snapshot: &RoomSnapshot) -> Result<(RoomState, Vec<Record
     Ok((RoomState { row, members }, snapshot.tail.clone()))
 }
 
+/// The first event that followers have not seen, if the store did not bring it: they read from there on in pages.
+fn not_brought(state: &RoomState, tail: &[Record]) -> Option<u64> {
+    let next = state.row.notified_seq + 1;
+    let first = tail.first().map_or(state.row.head + 1, |record| record.event.head.seq);
+    (next < first && state.row.kind != kind::SELF).then_some(next)
+}
+
 fn hydrate_rooms(
     mut commands: Commands,
     mut answers: MessageReader<ReadAnswered>,
@@ -192,7 +199,7 @@ fn hydrate_rooms(
             Ok((state, tail)) => {
                 room.hydration = Hydration::Ready;
                 unbumped.level_seq = state.row.notified_seq;
-                unbumped.failed_from = None;
+                unbumped.failed_from = not_brought(&state, &tail);
                 unbumped.swept = false;
                 waiting.conflicts = 0;
                 index.hot_bytes -= hot.bytes;

@@ -92,7 +92,10 @@ fn open(
     set_account(world, row);
     let user = ensure_user(world, row.user);
     let session = world
-        .spawn((Session { handle, login, device, expires_ms, blocked: false, missed_bump: false }, SessionOf(user)))
+        .spawn((
+            Session { handle, login, device, expires_ms, blocked: false, missed_bump: false, handed: (0, 0) },
+            SessionOf(user),
+        ))
         .id();
     let now = *world.resource::<Now>();
     let node = world.resource::<Node>();

@@ -1,8 +1,9 @@
 //! Flush: when events leave, how many at a time, and in whose turn; batches and queues are bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use client_protocol::Code;
 use client_protocol::room::{LIVE, kind};
+use client_protocol::{Code, RoomId};
+use components::limits::SLOT_SESSION_BYTES_MAX;
 use components::time::Tuning;
 use systems::testing::{AppendFault, EPOCH, Scenario, commands};
 
@@ -54,6 +55,37 @@ fn one_hand_over_is_bounded_and_a_small_room_does_not_wait() {
         s.tick();
     }
     assert!(readers.iter().all(|&reader| s.client(reader).texts(large) == ["to all"]));
+}
+
+#[test]
+fn one_session_gets_a_bounded_part_of_a_hand_over() {
+    const ROOMS: usize = 20;
+    let mut s = Scenario::with(Tuning { user_burst: 1e9, ..Tuning::default() }, |_| {});
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let rooms: Vec<RoomId> = (0..ROOMS).map(|_| s.create(a, kind::GROUP, &[])).collect();
+    for &room in &rooms {
+        for _ in 0..3 {
+            s.posted(a, room, &"x".repeat(8_000));
+        }
+    }
+    let reader = s.connect_device(alice, 2);
+    s.block(reader, true);
+    for &room in &rooms {
+        s.subscribe(reader, room, 0);
+    }
+    // It takes something again, and may be blocked by what it gets: it must not get all that there is at once.
+    s.block(reader, false);
+    let received = |s: &Scenario| rooms.iter().map(|room| s.client(reader).texts(*room).len()).sum::<usize>();
+    let (mut before, mut hand_overs) = (received(&s), 0);
+    while before < ROOMS * 3 {
+        s.tick();
+        let now = received(&s);
+        assert!((now - before) * 8_000 < SLOT_SESSION_BYTES_MAX + 4 * 8_000, "{} messages at once", now - before);
+        hand_overs += usize::from(now > before);
+        before = now;
+    }
+    assert!(hand_overs >= ROOMS * 3 * 8_000 / (SLOT_SESSION_BYTES_MAX + 4 * 8_000), "{hand_overs} hand-overs");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use client_protocol::notification::notified;
 use client_protocol::room::{Bump, LIVE, kind};
 use client_protocol::{Code, EventBody, RoomId, ServerFrame, UserId};
 use components::edge::{Control, Read, ReadRequest};
+use components::time::Tuning;
 use systems::testing::{AppendFault, ClientId, ReadFault, Scenario, commands};
 
 /// What a user's own log says, short.
@@ -263,6 +264,40 @@ fn a_sweep_that_cannot_read_tries_again() {
     s.sweep();
     s.advance(20_000);
     assert_eq!(own(&s, bob), ["listed 2"]);
+}
+
+#[test]
+fn followers_far_behind_after_a_crash_read_what_they_missed() {
+    fn is_bobs_log(read: &ReadRequest) -> bool {
+        read.read == Read::Room { room: RoomId::from_bytes([2; 16]) }
+    }
+    let rates = Tuning { user_burst: 1e9, room_burst: 1e9, ..Tuning::default() };
+    let mut s = Scenario::with(rates, |_| {});
+    let (alice, bob) = (s.user(1), s.user(2));
+    assert_eq!(RoomId::self_log(bob), RoomId::from_bytes([2; 16]));
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    s.advance(5_000);
+    s.store.fail_read(is_bobs_log, ReadFault::unavailable());
+    let key = s.key();
+    s.send(a, commands::add(room, key, bob));
+    // More than a room brings along, in less time than followers take to be level.
+    let mut head = 2;
+    for _ in 0..3 {
+        for _ in 0..3_500 {
+            s.post(a, room, "more");
+        }
+        head += 3_500;
+        while s.store.model.head(room) < head {
+            s.tick();
+        }
+    }
+    s.restart(false);
+    assert!(own(&s, bob).is_empty());
+    s.sweep();
+    s.advance(10_000);
+    assert_eq!(own(&s, bob), ["listed 2"]);
+    assert_eq!(s.store.model.dirty_rooms(), []);
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod chat;
 pub mod process;
 pub mod raw;
+pub mod web;
 
 pub use process::Server;
 #[allow(unused_imports)]

@@ -14,6 +14,12 @@ const START: Duration = Duration::from_secs(60);
 /// Time for a stop.
 const STOP: Duration = Duration::from_secs(30);
 
+/// Sends a signal to a process that a test has started.
+pub fn signal(pid: u32, name: &str) {
+    let signalled = Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+    assert!(signalled.success());
+}
+
 /// A server and its folder. Dropping it kills the process.
 pub struct Server {
     folder: TempDir,
@@ -119,8 +125,12 @@ impl Server {
 
     /// SIGTERM, and does not wait.
     pub fn terminate(&self) {
-        let signalled = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
-        assert!(signalled.success());
+        signal(self.pid(), "-TERM");
+    }
+
+    /// SIGINT, which is what Ctrl-C sends, and does not wait.
+    pub fn interrupt(&self) {
+        signal(self.pid(), "-INT");
     }
 
     /// Waits for the end of the process.
