@@ -4,9 +4,9 @@
 use client_protocol::chat::Body;
 use client_protocol::room::{LIVE, kind};
 use client_protocol::{Code, EventBody};
-use components::edge::{Read, ReadRequest};
+use components::edge::{AppendReply, AppendThen, Found, Read, ReadRequest, StoreReply};
 use components::time::Tuning;
-use systems::testing::{AppendFault, EPOCH, ReadFault, Scenario, commands};
+use systems::testing::{AppendFault, EPOCH, Foreign, ReadFault, Scenario, commands};
 
 #[test]
 fn a_key_has_one_seq_for_ever() {
@@ -245,4 +245,74 @@ fn a_session_has_two_hundred_subscriptions() {
     s.posted(a, rooms[200], "heard");
     assert!(s.client(a).texts(rooms[1]).is_empty());
     assert_eq!(s.client(a).texts(rooms[200]), ["heard"]);
+}
+
+#[test]
+fn a_key_that_another_node_has_taken_is_answered_with_its_seq() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    s.subscribe(a, room, LIVE);
+    let key = s.key();
+    let body = EventBody::MessagePosted(client_protocol::chat::MessagePosted {
+        body: Body::text("by way of another node"),
+        mentions: Vec::new(),
+        tail: client_protocol::chat::MessageTail::default(),
+    });
+    s.store.fail_append(room, AppendFault::conflict(vec![Foreign { actor: alice, key, body }]));
+    let requests = [s.send(a, commands::post(room, key, "here")), s.post(a, room, "next")];
+    s.run();
+    assert_eq!(requests.map(|request| (s.code(request), s.reply(request).seq)), [(Code::Ok, 2), (Code::Ok, 3)]);
+    assert_eq!(s.client(a).texts(room), ["by way of another node", "next"]);
+}
+
+#[test]
+fn late_words_of_the_store_are_dropped() {
+    let mut s = Scenario::with(Tuning { idle_us: 500_000, ..Tuning::default() }, |_| {});
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    let other = s.create(a, kind::GROUP, &[]);
+    s.advance(3_000);
+    let before = s.population();
+    // To requests that are over, that never were, of rooms that are not in memory: whoever asked is gone.
+    for token in 0..50 {
+        for room in [room, other] {
+            let then = AppendThen::Duplicate { seq: 1, time_ms: 1 };
+            s.store_says(StoreReply::Append(AppendReply { room, token, appended: 1, then }));
+        }
+        s.store_says(StoreReply::Read(token, Found::Page(Vec::new())));
+    }
+    s.run();
+    assert_eq!(s.population(), before);
+    // A room that leaves memory while a page is being read for a reader who is gone.
+    for n in 0..150 {
+        s.post(a, room, &n.to_string());
+    }
+    s.advance(3_000);
+    s.store.fail_read(|read| matches!(read.read, Read::Page { .. }), ReadFault::stale(5_000_000));
+    s.send(b, commands::subscribe(room, EPOCH, 0));
+    s.advance(100);
+    s.disconnect(b);
+    s.advance(3_000);
+    assert_eq!(s.population().rooms, 0);
+    s.advance(5_000);
+    assert_eq!(s.population().open_reads, 0);
+    assert_eq!(s.posted(a, room, "on we go"), 152);
+}
+
+#[test]
+fn a_room_in_which_something_waits_stays_in_memory() {
+    let mut s = Scenario::with(Tuning { idle_us: 100_000, ..Tuning::default() }, |_| {});
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let seq = s.posted(a, room, "typo");
+    s.advance(5_000);
+    s.store.fail_read(|read| matches!(read.read, Read::Target { .. }), ReadFault::stale(1_000_000));
+    let key = s.key();
+    let request = s.send(a, commands::edit(room, key, seq, "type"));
+    s.advance(1_500);
+    assert_eq!(s.code(request), Code::Ok);
 }

@@ -6,6 +6,7 @@ use client_protocol::room::kind;
 use client_protocol::{CloseCode, Code, ServerFrame};
 use components::edge::Control;
 use components::rows::{AccountRow, account};
+use proptest::prelude::*;
 use systems::testing::{EPOCH, ReadFault, Scenario, commands};
 
 #[test]
@@ -185,5 +186,29 @@ fn subscriptions_and_presence_are_not_for_rest() {
         let token = s.send_rest(alice, command);
         s.run();
         assert_eq!(s.rest[&token].code(), Code::UnknownKind);
+    }
+}
+
+proptest! {
+    /// Whatever bytes come, the world goes on, and its peer is answered or closed.
+    #[test]
+    fn any_bytes_are_answered_or_close_the_session(
+        frames in prop::collection::vec((0x0100..0x0160u16, prop::collection::vec(any::<u8>(), 0..80)), 1..20),
+        datagrams in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4),
+    ) {
+        let mut s = Scenario::new();
+        let (alice, bob) = (s.user(1), s.user(2));
+        let (a, b) = (s.connect(alice), s.connect(bob));
+        s.run();
+        for (kind, bytes) in frames {
+            s.send_raw(a, kind, bytes.into());
+        }
+        for bytes in datagrams {
+            s.send_raw_datagram(a, bytes.into());
+        }
+        s.run();
+        prop_assert!(!s.client(a).connected || s.client(a).open.is_empty());
+        let room = s.create(b, kind::GROUP, &[]);
+        s.posted(b, room, "all well");
     }
 }

@@ -11,7 +11,7 @@ use client_protocol::session::Reply;
 use client_protocol::{
     ClientFrame, Code, Command, DeviceId, Event, EventBody, Frame, Key, NodeId, RoomId, SessionId, UserId,
 };
-use components::edge::{Control, Input, Record, SessionHandle};
+use components::edge::{Control, Input, Record, SessionHandle, StoreReply};
 use components::rows::{AccountRow, account};
 use components::time::{Node, Now, Tuning};
 use std::collections::BTreeMap;
@@ -198,10 +198,20 @@ impl Scenario {
         request
     }
 
-    /// Sends a frame of any bytes; expects an answer for `request`, if there is one.
+    /// Sends a frame of any bytes. If they name a request, it may be answered.
     pub fn send_raw(&mut self, client: ClientId, kind: u16, rest: Bytes) {
-        let session = self.clients[client.0].handle;
+        let now_us = self.now.mono_us;
+        let at = &mut self.clients[client.0];
+        if let Ok((request, _)) = client_protocol::codec::decode_prefix::<u64>(&rest) {
+            at.open.entry(request).or_insert((commands::set_presence(0), now_us));
+        }
+        let session = at.handle;
         self.inputs.commands.push_back(Input::Frame { session, kind, rest });
+    }
+
+    /// The store says something that nobody asked for.
+    pub fn store_says(&mut self, reply: StoreReply) {
+        self.inputs.store.push_back(reply);
     }
 
     /// The next request of a client, whose frame the test makes itself.
@@ -220,8 +230,13 @@ impl Scenario {
 
     /// Sends a datagram.
     pub fn send_datagram(&mut self, client: ClientId, frame: &ClientFrame) {
+        self.send_raw_datagram(client, frame.encode().slice(LENGTH_BYTES..));
+    }
+
+    /// Sends a datagram of any bytes.
+    pub fn send_raw_datagram(&mut self, client: ClientId, bytes: Bytes) {
         let session = self.clients[client.0].handle;
-        self.inputs.commands.push_back(Input::Datagram { session, bytes: frame.encode().slice(LENGTH_BYTES..) });
+        self.inputs.commands.push_back(Input::Datagram { session, bytes });
     }
 
     /// Sends a command over REST; answers its token.
