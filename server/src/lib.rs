@@ -10,6 +10,7 @@ pub mod queries;
 pub mod quic;
 pub mod rest;
 pub mod runner;
+mod stop;
 pub mod store;
 pub mod telemetry;
 pub mod world;

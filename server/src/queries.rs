@@ -269,29 +269,23 @@ impl Queries {
         Ok(self.store.public_rooms(name.trim().to_lowercase(), after, limit).await?)
     }
 
-    /// How far the user has read a room that they are a member of. `at_least` is a mark that was accepted and may not be stored yet
-    /// (marks are stored every few seconds); 0 is none.
+    /// How far the user has read a room that they are a member of, as stored: marks of sessions may come a few seconds later.
     ///
     /// # Errors
     ///
     /// [`QueryError`]: as for [`Queries::members`].
-    pub async fn read_state(&self, user: UserId, room: RoomId, at_least: u64) -> Result<ReadState, QueryError> {
+    pub async fn read_state(&self, user: UserId, room: RoomId) -> Result<ReadState, QueryError> {
         let (row, member) = self.look(user, room).await?;
         if !member.as_ref().is_some_and(MemberRow::is_member) {
             return Err(Self::refusal(&row, member.as_ref()));
         }
         let stored = self.store.room_entry(user, room).await?.ok_or(QueryError::NotFound)?;
-        let (head, message_no) = (stored.head, stored.message_no);
-        let read_seq = stored.read_seq.max(at_least.min(head));
-        let unread = if read_seq == stored.read_seq {
-            stored.unread()
-        } else {
-            // The number of the first message after the mark says how many are before it.
-            let query = HistoryQuery { room, viewer: user, before: 0, after: read_seq, limit: 1, last_seq: u64::MAX };
-            let page = self.store.history(query).await?;
-            page.messages.first().map_or(0, |message| (message_no + 1).saturating_sub(message.message_no))
-        };
-        Ok(ReadState { read_seq, unread, head, message_no })
+        Ok(ReadState {
+            read_seq: stored.read_seq,
+            unread: stored.unread(),
+            head: stored.head,
+            message_no: stored.message_no,
+        })
     }
 
     /// Answers a query of a QUIC stream: the one frame to send.

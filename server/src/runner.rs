@@ -72,6 +72,8 @@ fn micros(time: Duration) -> u64 {
 impl Runner {
     /// Runs until `stop` says so.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        // A server without its world would answer health checks and nothing else.
+        let _stop = crate::stop::StopOnPanic("the world");
         let clock = Clock { start: Instant::now() };
         let (mut inputs, mut outputs) = (Inputs::default(), Outputs::default());
         let mut load = 0.0;
@@ -98,7 +100,7 @@ impl Runner {
                 load = average(load, work.amount, since_last);
                 // Quinn, and everybody else on this thread, comes first; a slot that was full goes on at once after.
                 tokio::task::yield_now().await;
-                if !work.more {
+                if !work.more || *stop.borrow() {
                     break;
                 }
             }

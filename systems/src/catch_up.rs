@@ -34,12 +34,15 @@ pub(crate) fn attach_pages(
         }
         let mut at_us = now.mono_us;
         match &answer.found {
-            Found::Page(records) if records.iter().zip(first_seq..).all(|(record, seq)| record.event.head.seq == seq) => {
+            Found::Page(records)
+                if !records.is_empty()
+                    && records.iter().zip(first_seq..).all(|(record, seq)| record.event.head.seq == seq) =>
+            {
                 *page = Page::Ready(hot_log::chunks_of(room.id, records));
             }
             found => {
                 if matches!(found, Found::Page(_)) {
-                    tracing::error!(room = %room.id, first_seq, "a page of the log is not dense");
+                    tracing::error!(room = %room.id, first_seq, "a page of the log is empty or not dense");
                 }
                 subscribers.pages.remove(&first_seq);
                 at_us += PAGE_RETRY_US;

@@ -165,19 +165,27 @@ fn accept_messages(world: &mut World) {
     }
 }
 
+/// Takes what a command costs from its user's budget, if the server has room for it at all.
+pub(crate) fn charge(world: &mut World, from: From) -> Result<(), Reply> {
+    let now_us = world.resource::<Now>().mono_us;
+    let tuning = world.resource::<Node>().tuning;
+    if world.resource::<QueueWait>().0 > tuning.overload_wait_us {
+        return Err(Reply::retry_after(Code::Overloaded, tuning.overload_wait_us / 1_000));
+    }
+    let user = ensure_user(world, from.user);
+    match world.get_mut::<RateBudget>(user) {
+        Some(mut budget) => take_token(&mut budget, now_us, tuning.user_rate, tuning.user_burst)
+            .map_err(|wait_ms| Reply::retry_after(Code::RateLimited, wait_ms)),
+        None => Ok(()),
+    }
+}
+
 /// Rates, load and the room: whether there is a place for one more.
 fn admit(world: &mut World, from: From, room: RoomId) -> Result<Entity, Reply> {
     let now = *world.resource::<Now>();
     let tuning = world.resource::<Node>().tuning;
     if !from.is_world() {
-        if world.resource::<QueueWait>().0 > tuning.overload_wait_us {
-            return Err(Reply::retry_after(Code::Overloaded, tuning.overload_wait_us / 1_000));
-        }
-        let user = ensure_user(world, from.user);
-        if let Some(mut budget) = world.get_mut::<RateBudget>(user) {
-            take_token(&mut budget, now.mono_us, tuning.user_rate, tuning.user_burst)
-                .map_err(|wait_ms| Reply::retry_after(Code::RateLimited, wait_ms))?;
-        }
+        charge(world, from)?;
     }
     let entity = ensure_room(world, room);
     if let Some(Room { hydration: Hydration::Failed { retry_us }, .. }) = world.get::<Room>(entity) {

@@ -91,7 +91,9 @@ pub(crate) fn follow_rooms(
                 *unbumped.open.entry(seq).or_default() += 1;
                 submit.write(own_log(Origin::World { follows: Some((room.id, seq)) }, user, key, body, None));
             }
-            if let EventBody::MessagePosted(posted) = &record.event.body {
+            if let EventBody::MessagePosted(posted) = &record.event.body
+                && !replayed
+            {
                 unbumped.mentioned.extend(posted.mentions.iter().copied());
             }
         }

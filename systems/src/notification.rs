@@ -68,8 +68,11 @@ fn accept_marks(world: &mut World) {
     let asked: Vec<_> = world.resource_mut::<Messages<MarkAsked>>().drain().collect();
     let deadline_us = world.resource::<Now>().mono_us + REQUEST_TIMEOUT_MS * 1_000;
     for MarkAsked { from, room, seq } in asked {
+        if let Err(refusal) = crate::chat::charge(world, from) {
+            world.resource_mut::<Outbox>().reply(from.origin, refusal);
+            continue;
+        }
         ensure_room(world, room);
-        ensure_user(world, from.user);
         let (origin, user) = (from.origin, from.user);
         world.spawn(PendingMark { origin, user, room, seq, asked: false, message_no: None, deadline_us });
     }
@@ -157,14 +160,17 @@ fn set_mark(world: &mut World, origin: Origin, user: UserId, room: RoomId, mark:
     let Some(mut marks) = world.get_mut::<ReadMarks>(entity) else { return };
     let due_us = marks.stored_us.map(|stored_us| stored_us + READ_MARK_INTERVAL_US);
     match due_us {
-        Some(due_us) if due_us > now_us => {
+        // REST answers with what is durable, always.
+        Some(due_us) if due_us > now_us && !matches!(origin, Origin::Rest { .. }) => {
             let pending = marks.pending.entry(room).or_default();
             *pending = (*pending).max(mark);
+            let merged = *pending;
             world.resource_mut::<NotifyQueue>().marks.insert((due_us, user));
-            world.resource_mut::<Outbox>().reply(origin, Reply::done(mark.0));
+            world.resource_mut::<Outbox>().reply(origin, Reply::done(merged.0));
         }
         _ => {
             marks.stored_us = Some(now_us);
+            let mark = marks.pending.remove(&room).map_or(mark, |pending| pending.max(mark));
             let submitted = mark_submission(world, origin, user, room, mark, Some(deadline_us));
             world.resource_mut::<Messages<Submitted>>().write(submitted);
         }

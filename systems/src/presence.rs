@@ -148,6 +148,10 @@ fn apply_presence(world: &mut World) {
 }
 
 fn watch(world: &mut World, from: From, users: &[UserId]) {
+    if let Err(refusal) = crate::chat::charge(world, from) {
+        world.resource_mut::<Outbox>().reply(from.origin, refusal);
+        return;
+    }
     let refusal = match from.session {
         None => Some(Reply::refused(Code::UnknownKind, "presence is for sessions")),
         Some(_) if users.len() > PRESENCE_WATCH_MAX => {

@@ -22,7 +22,7 @@ use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, EventBody, RoomId, UserId};
 use components::edge::{Found, Read, Reads, Record, RoomSnapshot};
-use components::limits::ROOM_RETRY_US;
+use components::limits::{EMPTY_ROOM_IDLE_US, HOT_LOG_BYTES_MAX, ROOM_RETRY_US};
 use components::notification::{NotifyQueue, Unbumped};
 use components::room::{
     AppendState, HotLog, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers, Waiting,
@@ -205,10 +205,17 @@ fn hydrate_rooms(
                 index.hot_bytes -= hot.bytes;
                 *hot = HotLog::default();
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
-                for record in hot_log::newest(tail) {
-                    hot_log::push(&mut hot, record);
+                // Where all hot logs together are at their bound, readers of this one read pages of the store.
+                if index.hot_bytes < HOT_LOG_BYTES_MAX {
+                    for record in hot_log::newest(tail) {
+                        hot_log::push(&mut hot, record);
+                    }
                 }
                 index.hot_bytes += hot.bytes;
+                if state.row.head == 0 {
+                    // Somebody asked for what is not there: it must not stay for long.
+                    index.idle_checks.insert((now.mono_us + EMPTY_ROOM_IDLE_US, entity));
+                }
                 commands.entity(entity).insert(state);
                 // Followers that had not finished before the last stop finish now.
                 if !missed.is_empty() {
@@ -231,7 +238,8 @@ fn hydrate_rooms(
     }
 }
 
-type Evictable<'a> = (&'a Room, &'a Subscribers, &'a AppendState, &'a Waiting, &'a Unbumped, &'a HotLog);
+type Evictable<'a> =
+    (&'a Room, Option<&'a RoomState>, &'a Subscribers, &'a AppendState, &'a Waiting, &'a Unbumped, &'a HotLog);
 
 /// Rooms that nobody uses leave memory: idle, nothing waiting or being read, no subscriber, followers level.
 fn evict_rooms(
@@ -246,7 +254,9 @@ fn evict_rooms(
             break;
         }
         index.idle_checks.pop_first();
-        let Ok((room, subscribers, append, waiting, unbumped, hot)) = rooms.get(entity) else { continue };
+        let Ok((room, state, subscribers, append, waiting, unbumped, hot)) = rooms.get(entity) else { continue };
+        let empty = state.is_some_and(|state| state.row.head == 0);
+        let idle_us = if empty { EMPTY_ROOM_IDLE_US.min(node.tuning.idle_us) } else { node.tuning.idle_us };
         let quiet = matches!(append, AppendState::Idle)
             && waiting.queue.is_empty()
             && subscribers.list.is_empty()
@@ -255,8 +265,8 @@ fn evict_rooms(
             && unbumped.open.is_empty()
             && !unbumped.queued
             && !unbumped.level_queued;
-        if !quiet || room.used_us + node.tuning.idle_us > now.mono_us {
-            index.idle_checks.insert((now.mono_us + node.tuning.idle_us, entity));
+        if !quiet || room.used_us + idle_us > now.mono_us {
+            index.idle_checks.insert((now.mono_us + idle_us, entity));
             continue;
         }
         index.by_id.remove(&room.id);

@@ -19,6 +19,7 @@ use client_protocol::session::{Goaway, Reply, Welcome};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{CloseCode, Code, DeviceId, MINOR_VERSION, ServerFrame, SessionId, UserId};
 use components::edge::{Control, Found, Inbox, Origin, Read, Reads, SessionHandle};
+use components::limits::USER_SESSIONS_MAX;
 use components::room::{OpenReads, ReadFor};
 use components::rows::{AccountRow, account};
 use components::session::{Session, SessionIndex, SessionOf, Sessions, Subscriptions};
@@ -91,6 +92,12 @@ fn open(
     close_sessions(world, row.user, CloseCode::Replaced, |session| session.device == device);
     set_account(world, row);
     let user = ensure_user(world, row.user);
+    let oldest = world.get::<Sessions>(user).filter(|all| all.entities().len() >= USER_SESSIONS_MAX);
+    let oldest = oldest.and_then(|all| world.get::<Session>(*all.entities().first()?)).map(|session| session.handle);
+    if let Some(oldest) = oldest {
+        world.resource_mut::<Outbox>().close(oldest, CloseCode::Replaced);
+        close(world, oldest);
+    }
     let session = world
         .spawn((
             Session { handle, login, device, expires_ms, blocked: false, missed_bump: false, handed: (0, 0) },

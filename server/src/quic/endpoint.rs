@@ -86,6 +86,7 @@ pub fn open(address: SocketAddr, keys: &Keys) -> Result<Endpoint, EndpointError>
 
 /// Takes connections until the endpoint is closed.
 pub(crate) async fn accept(endpoint: Endpoint, edge: Rc<Edge>) {
+    let _stop = crate::stop::StopOnPanic("the QUIC edge");
     while let Some(incoming) = endpoint.accept().await {
         let open = endpoint.open_connections();
         if edge.draining.get() || open >= QUIC_CONNECTIONS_MAX || edge.handshakes.get() >= QUIC_HANDSHAKES_MAX {

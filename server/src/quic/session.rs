@@ -73,6 +73,7 @@ pub(super) async fn serve(connection: quinn::Connection, deadline: tokio::time::
         expires_ms: identity.expires_ms,
         minor: hello.minor,
     });
+    let registered = Registered { edge: Rc::clone(&edge), session };
     let code = match still_live(&edge, identity).await {
         Ok(()) => {
             let live = Live { edge: Rc::clone(&edge), connection: connection.clone(), session, identity, open_requests };
@@ -80,9 +81,21 @@ pub(super) async fn serve(connection: quinn::Connection, deadline: tokio::time::
         }
         Err(code) => code,
     };
-    edge.unregister(session);
-    edge.deps.world.control(Control::Closed { session });
+    drop(registered);
     connection.close(close_code(code), b"");
+}
+
+/// A session that edge and world know of. However its task ends, they hear of it.
+struct Registered {
+    edge: Rc<Edge>,
+    session: SessionHandle,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.edge.unregister(self.session);
+        self.edge.deps.world.control(Control::Closed { session: self.session });
+    }
 }
 
 type Greeted = (FrameReader, quinn::SendStream, Hello, Identity);

@@ -230,7 +230,7 @@ pub async fn read_state(
     caller: Caller,
     PathArgs(id): PathArgs<Uuid>,
 ) -> Result<Json<ReadState>, Problem> {
-    Ok(Json(api.queries.read_state(caller.0.user, RoomId(id), 0).await?.into()))
+    Ok(Json(api.queries.read_state(caller.0.user, RoomId(id)).await?.into()))
 }
 
 /// Moves the caller's read mark; it never goes back.
@@ -244,5 +244,5 @@ pub async fn mark_read(
 ) -> Result<Json<ReadState>, Problem> {
     let command = Command::MarkRead(MarkRead { room: RoomId(id), seq: body.seq, tail: EmptyTail {} });
     run(&api, caller, command).await?;
-    Ok(Json(api.queries.read_state(caller.0.user, RoomId(id), body.seq).await?.into()))
+    Ok(Json(api.queries.read_state(caller.0.user, RoomId(id)).await?.into()))
 }

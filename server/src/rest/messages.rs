@@ -232,8 +232,7 @@ pub struct HistoryArgs {
     #[serde(default)]
     before: u64,
     /// Messages with a seq above this one; without `before`, the oldest of them.
-    #[serde(default)]
-    after: u64,
+    after: Option<u64>,
     /// Messages wanted, at most 100; 50 if not said. Large messages make pages shorter.
     limit: Option<u32>,
 }
@@ -284,7 +283,9 @@ pub async fn history(
     QueryArgs(args): QueryArgs<HistoryArgs>,
 ) -> Result<Json<HistoryPage>, Problem> {
     let limit = args.limit.unwrap_or(PAGE_DEFAULT);
-    let page = api.queries.history(caller.0.user, RoomId(id), args.before, args.after, limit).await?;
+    // On the wire 0 says nothing; here it says from the first one on. Event 1 makes the room and is no message.
+    let after = args.after.map_or(0, |after| after.max(1));
+    let page = api.queries.history(caller.0.user, RoomId(id), args.before, after, limit).await?;
     Ok(Json(HistoryPage { messages: page.messages.into_iter().map(Into::into).collect(), more: page.more, head: page.head }))
 }
 

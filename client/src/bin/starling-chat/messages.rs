@@ -9,13 +9,17 @@ use crate::rooms::finish;
 use crate::text::{clean, clean_line, time};
 use starling_client::protocol::chat::{Body, Message, format, relation};
 use starling_client::protocol::limits::{BODY_BYTES_MAX, HISTORY_PAGE_MAX};
-use starling_client::{After, Client, Key, Page, Post, RoomId, new_key};
+use starling_client::{After, Client, ClientError, Code, Key, Page, Post, RoomId, new_key};
 use std::io::{BufRead, Read as _};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Time that a typing notice has to leave.
 const TYPING_LEAVES: Duration = Duration::from_millis(300);
+/// Times that a line of standard input is sent again because the server is busy, and for how long it is waited between them.
+const PATIENCE_TRIES: usize = 100;
+const PATIENCE_MIN: Duration = Duration::from_millis(10);
+const PATIENCE_MAX: Duration = Duration::from_secs(2);
 /// Lines of standard input read ahead.
 const LINES_AHEAD: usize = 16;
 
@@ -53,7 +57,7 @@ pub(crate) async fn send(context: &Context, args: Send) -> Result<(), Failure> {
                 continue;
             }
             let key = args.key.as_ref().map_or_else(new_key, |key| Key::from_text(&format!("{key}/{number}")));
-            post_one(context, &client, room, post(&line, key)).await?;
+            post_patiently(context, &client, room, post(&line, key)).await?;
         }
     }
     client.close().await;
@@ -64,6 +68,19 @@ async fn post_one(context: &Context, client: &Client, room: RoomId, post: Post) 
     let key = post.key;
     let acked = client.post(room, post).await?;
     context.out.object(&json::done(room, acked, key))
+}
+
+/// As [`post_one`], and where the server asks for patience it gets some: a script with many lines must not stop in the middle of them.
+async fn post_patiently(context: &Context, client: &Client, room: RoomId, post: Post) -> Result<(), Failure> {
+    for _ in 0..PATIENCE_TRIES {
+        match client.post(room, post.clone()).await {
+            Err(ClientError::Refused { code: Code::RateLimited | Code::Overloaded, retry_after: Some(wait), .. }) => {
+                tokio::time::sleep(wait.clamp(PATIENCE_MIN, PATIENCE_MAX)).await;
+            }
+            outcome => return context.out.object(&json::done(room, outcome?, post.key)),
+        }
+    }
+    post_one(context, client, room, post).await
 }
 
 /// Lines of standard input, from a thread: reading cannot be interrupted.
@@ -103,7 +120,8 @@ pub(crate) async fn history(context: &Context, args: History) -> Result<(), Fail
     let room = session.room(&client, &args.room).await?;
     let start = match (args.before, args.after) {
         (Some(seq), _) => Page::Before(seq),
-        (None, Some(seq)) => Page::After(seq),
+        // On the wire 0 says nothing. Event 1 makes the room and is no message.
+        (None, Some(seq)) => Page::After(seq.max(1)),
         (None, None) => Page::Newest,
     };
     let messages = read_history(&client, room, start, args.limit as usize).await?;

@@ -131,14 +131,3 @@ fn stop(why: &str) -> ! {
     tracing::error!(why, "the store cannot go on; the process ends");
     std::process::abort()
 }
-
-/// Ends the process if the thread that holds it panics: its callers would wait for ever, and the state of its work is not known.
-pub(super) struct StopOnPanic;
-
-impl Drop for StopOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            stop("a thread of the store panicked");
-        }
-    }
-}

@@ -2,7 +2,6 @@
 //! everything that was answered as durable before it was asked.
 
 use super::append::SentRow;
-use super::disk::StopOnPanic;
 use super::tables::{Table, View, decode_event, row_of};
 use super::{Shared, accounts, keys, query};
 use crate::limits::STORE_PAGE_EVENTS_MAX;
@@ -20,7 +19,7 @@ pub(super) type ReadJob = Option<ReadRequest>;
 
 /// Serves reads until told to end.
 pub(super) fn run(shared: &Shared, jobs: &Mutex<Receiver<ReadJob>>) {
-    let _stop = StopOnPanic;
+    let _stop = crate::stop::StopOnPanic("a thread of the store");
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Some(request)) = job else { return };

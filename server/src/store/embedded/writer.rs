@@ -3,7 +3,7 @@
 
 use super::Shared;
 use super::append::{stage, stage_level};
-use super::disk::{Durable, StopOnPanic};
+use super::disk::Durable;
 use super::tables::{Overlay, Table, last_id_of};
 use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
 use crate::store::StoreError;
@@ -45,7 +45,7 @@ impl Writer {
 
     /// Works until it is told to close.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
-        let _stop = StopOnPanic;
+        let _stop = crate::stop::StopOnPanic("a thread of the store");
         while !self.closing || !self.waiting.is_empty() {
             if self.waiting.is_empty() {
                 let patience = if self.levels.is_empty() { STORE_LOOK_INTERVAL } else { STORE_LEVEL_INTERVAL };
