@@ -180,7 +180,10 @@ fn every_path_that_the_readme_names_is_there() {
             && !word.starts_with(['/', '-'])
             && !word.contains("://")
     };
-    let trim = |text: &str| text.trim_matches(['`', ',', '.', ';', ':', '(', ')']).to_owned();
+    let trim = |text: &str| {
+        let text = text.trim_end_matches(['`', ',', '.', ';', ':', '(', ')']);
+        text.trim_start_matches(['`', '(']).to_owned()
+    };
     let mut seen = 0;
     for line in map.lines().filter(|line| line.starts_with("    ")) {
         for path in line.split_whitespace().filter(is_path) {
