@@ -148,6 +148,10 @@ impl Desk<'_, '_> {
         if batch.entered.contains(&actor.user) || subject(body).is_some_and(|user| batch.entered.contains(&user)) {
             return Step::Wait;
         }
+        // Whether the last owner may leave depends on who is there by then.
+        if matches!(body, EventBody::MemberLeft(_)) && !batch.entered.is_empty() {
+            return Step::Wait;
+        }
         let accounts = match self.accounts(&actor, body) {
             Known::Yes(accounts) => accounts,
             Known::NotYet => return Step::WaitForUser,

@@ -88,6 +88,18 @@ fn the_last_owner_does_not_leave_others_behind() {
 }
 
 #[test]
+fn the_last_owner_does_not_leave_one_behind_who_comes_in_the_same_tick() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::PUBLIC, &[]);
+    let keys = [s.key(), s.key()];
+    let requests = [s.send(b, commands::join(room, keys[0])), s.send(a, commands::leave(room, keys[1]))];
+    s.run();
+    assert_eq!(requests.map(|request| s.code(request)), [Code::Ok, Code::Conflict]);
+}
+
+#[test]
 fn settings_are_checked_and_kept() {
     let mut s = Scenario::new();
     let (alice, bob) = (s.user(1), s.user(2));

@@ -202,6 +202,8 @@ proptest! {
         s.run();
         for (kind, bytes) in frames {
             s.send_raw(a, kind, bytes.into());
+            // One after the other: they may name the same request.
+            s.run();
         }
         for bytes in datagrams {
             s.send_raw_datagram(a, bytes.into());
