@@ -4,8 +4,9 @@ use crate::common::raw::{decode_events, device, transport};
 use crate::common::{Random, Raw, step};
 use crate::load::{Account, Line, Load, Seen, hash};
 use client_protocol::chat::{Body, MessageTail, PostMessage};
+use client_protocol::limits::REPLAY_EVENTS_MAX;
 use client_protocol::notification::MarkRead;
-use client_protocol::room::CommandHead;
+use client_protocol::room::{CommandHead, reset_reason};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, Key, RoomId, ServerFrame, UserId};
 use starling_client::{After, Client, ClientError, RoomItem};
@@ -23,8 +24,12 @@ const TRY: Duration = Duration::from_secs(2);
 /// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a follower has of a room: every event from the first on.
-pub(crate) type Followed = (RoomId, Vec<Seen>);
+/// What a follower has of a room: every event after `base`, which is 0 unless it was too far behind and told so.
+pub(crate) struct Followed {
+    pub(crate) room: RoomId,
+    pub(crate) base: u64,
+    pub(crate) events: Vec<Seen>,
+}
 
 /// A message that is to be sent until it is acknowledged.
 #[derive(Debug, Clone)]
@@ -77,23 +82,30 @@ pub(crate) async fn library_sender(client: Client, actor: UserId, mut random: Ra
 /// Follows a room to its end: the seq in `load` once senders have stopped.
 pub(crate) async fn library_follower(client: Client, room: RoomId, load: Arc<Load>) -> Vec<Followed> {
     let mut items = client.subscribe(room, After::Start).await.unwrap();
-    let mut events: Vec<Seen> = Vec::new();
-    while !is_whole(&[(room, &events)], &load) {
+    let (mut base, mut events) = (0, Vec::<Seen>::new());
+    while !is_whole([(room, base + events.len() as u64)], &load) {
         match tokio::time::timeout(Duration::from_millis(200), items.next()).await {
             Ok(Some(RoomItem::Event(event))) => {
-                assert_eq!(event.head.seq, events.len() as u64 + 1, "a gap or a duplicate for the library");
+                assert_eq!(event.head.seq, base + events.len() as u64 + 1, "a gap or a duplicate for the library");
                 events.push(Seen::new(event, &load));
             }
-            Ok(other) => panic!("{other:?} where event {} of {room} was due", events.len() + 1),
-            Err(_) => {}
+            // Servers that live for half a second each may leave a client, which waits before it comes back, too far behind.
+            Ok(Some(RoomItem::Reset { cursor, reason: reset_reason::TOO_FAR_BEHIND })) => {
+                assert!(cursor.seq > base + events.len() as u64 + REPLAY_EVENTS_MAX, "it was not too far behind");
+                base = cursor.seq;
+                events.clear();
+            }
+            Ok(other) => panic!("{other:?} where event {} of {room} was due", base + events.len() as u64 + 1),
+            // A packet that wants an answer: who only waits learns of a crash by the next sign of life, which may be 15 s away.
+            Err(_) => drop(client.typing(room)),
         }
     }
-    vec![(room, events)]
+    vec![Followed { room, base, events }]
 }
 
 /// Whether senders have stopped, and the last event of every acknowledged message is there.
-fn is_whole(followed: &[(RoomId, &Vec<Seen>)], load: &Load) -> bool {
-    load.heads().is_some_and(|heads| followed.iter().all(|(room, events)| events.len() as u64 >= heads[room]))
+fn is_whole(followed: impl IntoIterator<Item = (RoomId, u64)>, load: &Load) -> bool {
+    load.heads().is_some_and(|heads| followed.into_iter().all(|(room, seq)| seq >= heads[&room]))
 }
 
 fn lively() -> quinn::TransportConfig {
@@ -168,7 +180,7 @@ pub(crate) async fn raw_follower(account: Arc<Account>, load: Arc<Load>) -> Vec<
     let device = device();
     let mut followed: BTreeMap<RoomId, Vec<Seen>> = load.rooms.iter().map(|room| (*room, Vec::new())).collect();
     let whole = |followed: &BTreeMap<RoomId, Vec<Seen>>| {
-        is_whole(&followed.iter().map(|(room, events)| (*room, events)).collect::<Vec<_>>(), &load)
+        is_whole(followed.iter().map(|(room, events)| (*room, events.len() as u64)), &load)
     };
     while !whole(&followed) {
         let mut session = connect(&account, device, &load).await;
@@ -197,5 +209,5 @@ pub(crate) async fn raw_follower(account: Arc<Account>, load: Arc<Load>) -> Vec<
             }
         }
     }
-    followed.into_iter().collect()
+    followed.into_iter().map(|(room, events)| Followed { room, base: 0, events }).collect()
 }
