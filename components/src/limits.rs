@@ -35,7 +35,7 @@ pub const ROOM_IDLE_US: u64 = 30_000_000;
 /// A room of which the store knows nothing leaves memory after this time, in microseconds.
 pub const EMPTY_ROOM_IDLE_US: u64 = 1_000_000;
 /// Sessions of one user; one more replaces the one that came first.
-pub const USER_SESSIONS_MAX: usize = 1_000;
+pub const USER_SESSIONS_MAX: usize = 1_024;
 /// A user without sessions leaves memory after this time, in microseconds.
 pub const USER_IDLE_US: u64 = 30_000_000;
 /// A room that could not be hydrated or does not fold is left alone for this time, in microseconds.

@@ -133,7 +133,8 @@ pub fn ensure_room(world: &mut World, id: RoomId) -> Entity {
         }
         return entity;
     }
-    let idle_us = world.resource::<Node>().tuning.idle_us;
+    // The first look comes early: somebody may have asked for what is not there, and that must not stay for long.
+    let idle_us = EMPTY_ROOM_IDLE_US.min(world.resource::<Node>().tuning.idle_us);
     let entity = world.spawn(Room { id, used_us: now_us, hydration: Hydration::Loading }).id();
     let mut index = world.resource_mut::<RoomIndex>();
     index.by_id.insert(id, entity);
@@ -212,10 +213,6 @@ fn hydrate_rooms(
                     }
                 }
                 index.hot_bytes += hot.bytes;
-                if state.row.head == 0 {
-                    // Somebody asked for what is not there: it must not stay for long.
-                    index.idle_checks.insert((now.mono_us + EMPTY_ROOM_IDLE_US, entity));
-                }
                 commands.entity(entity).insert(state);
                 // Followers that had not finished before the last stop finish now.
                 if !missed.is_empty() {
