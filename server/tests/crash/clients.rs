@@ -97,7 +97,9 @@ pub(crate) async fn library_follower(client: Client, room: RoomId, load: Arc<Loa
             }
             Ok(other) => panic!("{other:?} where event {} of {room} was due", base + events.len() as u64 + 1),
             // A packet that wants an answer: who only waits learns of a crash by the next sign of life, which may be 15 s away.
-            Err(_) => drop(client.typing(room)),
+            Err(_) => {
+                let _sent = client.typing(room);
+            }
         }
     }
     vec![Followed { room, base, events }]
