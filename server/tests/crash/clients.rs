@@ -95,6 +95,8 @@ pub(crate) async fn library_follower(client: Client, room: RoomId, load: Arc<Loa
                 base = cursor.seq;
                 events.clear();
             }
+            // Another follower's sign of life, see below.
+            Ok(Some(RoomItem::Typing { .. })) => {}
             Ok(other) => panic!("{other:?} where event {} of {room} was due", base + events.len() as u64 + 1),
             // A packet that wants an answer: who only waits learns of a crash by the next sign of life, which may be 15 s away.
             Err(_) => {
