@@ -21,7 +21,7 @@ const API: &str = "http://127.0.0.1:8080";
 /// Its certificate, where a server that was started here puts it.
 const CA: &str = "data/cert.pem";
 /// Time for the first connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Options and places.
 #[derive(Debug)]
