@@ -56,6 +56,7 @@ mod error;
 mod items;
 pub mod limits;
 mod live;
+mod pulse;
 mod query;
 mod requests;
 pub mod rest;

@@ -32,6 +32,12 @@ pub const RESEND_MAX: Duration = Duration::from_secs(5);
 pub const SERVER_WAIT_MAX: Duration = Duration::from_secs(120);
 /// Silence after which a connection counts as lost.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection on which something is to be acknowledged and nothing at all comes counts as lost after this time.
+pub const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How often a connection is looked at for silence, at least.
+pub const PULSE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often, at most.
+pub const PULSE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// A quiet connection says something this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The access token is renewed this long before it ends, or after four fifths of its life if that is later.

@@ -6,8 +6,10 @@ use crate::connection::{self, Established, ReadError};
 use crate::error::{ClientError, TokenError};
 use crate::items::SessionItem;
 use crate::limits::{
-    FRAMES_OUT_MAX, REAUTH_INTERVAL_MIN, REAUTH_LEAD, REAUTH_RETRY, REQUESTS_MAX, SERVER_WAIT_MAX, TOKEN_LIFE_MAX,
+    FRAMES_OUT_MAX, REAUTH_INTERVAL_MIN, REAUTH_LEAD, REAUTH_RETRY, REQUESTS_MAX, SERVER_WAIT_MAX, SILENCE_MAX,
+    TOKEN_LIFE_MAX,
 };
+use crate::pulse::{Pulse, Traffic};
 use crate::requests::{Answered, Purpose};
 use crate::session::{self, LinkEnd, Session, sleep_until};
 use crate::token::AccessToken;
@@ -30,6 +32,7 @@ struct Live {
     in_flight_max: usize,
     renewal: Renewal,
     goaway: Option<Instant>,
+    pulse: Pulse,
 }
 
 /// Where the renewal of the token stands.
@@ -42,14 +45,19 @@ struct Renewal {
 
 /// Runs a connection to its end.
 pub(crate) async fn run(session: &mut Session, established: &mut Established) -> LinkEnd {
-    let mut live = Live::new(&established.welcome);
+    let mut live = Live::new(&established.welcome, Traffic::of(&established.connection));
     let Established { connection, send, frames, .. } = established;
     loop {
         let now = Instant::now();
         if let Some(end) = live.tick(session, now) {
             return end;
         }
-        let deadline = [session.next_deadline(now), live.next_deadline()].into_iter().flatten().min();
+        if live.pulse.is_due(now) && live.pulse.is_gone(Traffic::of(connection), now) {
+            let reason = format!("no answer from the server for {SILENCE_MAX:?}");
+            return LinkEnd::Lost(ClientError::Closed { code: None, reason });
+        }
+        let look = live.pulse.next_look(session.requests.awaits_reply());
+        let deadline = [session.next_deadline(now), live.next_deadline(), Some(look)].into_iter().flatten().min();
         let front: &[u8] = live.out.front().map_or(&[], |frame| frame);
         tokio::select! {
             frame = frames.next(), if !session.cursors.stalled() => match frame {
@@ -103,13 +111,14 @@ fn renew_after(life: Duration) -> Duration {
 }
 
 impl Live {
-    fn new(welcome: &Welcome) -> Self {
+    fn new(welcome: &Welcome, traffic: Traffic) -> Self {
         let life = Duration::from_millis(welcome.expires_ms.saturating_sub(welcome.now_ms));
         Self {
             out: VecDeque::new(),
             in_flight_max: (welcome.open_requests_max as usize).clamp(1, OPEN_REQUESTS_MAX),
             renewal: Renewal { at: Instant::now() + renew_after(life), asking: None, life },
             goaway: None,
+            pulse: Pulse::new(traffic, Instant::now()),
         }
     }
 

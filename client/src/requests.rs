@@ -88,6 +88,11 @@ impl Requests {
         self.open.len()
     }
 
+    /// Whether a request was sent that is not answered.
+    pub(crate) const fn awaits_reply(&self) -> bool {
+        self.in_flight > 0
+    }
+
     /// Adds a command of the application.
     pub(crate) fn push_call(&mut self, command: Command, answer: Answer, deadline: Instant) {
         self.push(command, Purpose::Caller(answer), deadline);

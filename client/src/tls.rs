@@ -7,6 +7,7 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::BuilderVerifierExt;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub enum Trust {
     CaFile(PathBuf),
     /// The same, the PEM text itself.
     CaPem(Vec<u8>),
+    /// The operating system trusts it, as browsers do: for servers with a certificate of a public authority.
+    System,
     /// It was issued by one of these roots.
     Roots(RootCertStore),
     /// It is the very certificate with this SHA-256 fingerprint; its names and dates are not looked at.
@@ -60,6 +63,7 @@ impl Trust {
                 builder.with_root_certificates(roots(&text, &path.display().to_string())?)
             }
             Self::CaPem(text) => builder.with_root_certificates(roots(text, "the given certificates")?),
+            Self::System => builder.with_platform_verifier().map_err(|error| ClientError::Config(error.to_string()))?,
             Self::Roots(roots) => builder.with_root_certificates(roots.clone()),
             Self::Fingerprint(fingerprint) => {
                 let verifier = ByFingerprint { fingerprint: Some(*fingerprint), provider };

@@ -9,7 +9,8 @@ use client_protocol::session::{Goaway, Reply};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{CloseCode, Code, Command, ServerFrame};
 use common::*;
-use starling_client::{After, ClientError, Cursor, RoomItem, SessionItem};
+use starling_client::{AccessToken, After, Client, ClientError, Cursor, RoomItem, SessionItem, Trust};
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_cut_connection_resumes_after_the_last_event() {
@@ -224,4 +225,59 @@ async fn goaway_makes_the_client_come_back_by_itself() {
         });
     }
     assert_eq!(seen, ["connected", "rooms", "goaway", "disconnected", "connected", "rooms"]);
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_left_long_before_quic_gives_it_up() {
+    let server = FakeServer::start();
+    let relay = Relay::start(server.address).await;
+    let connecting = Client::builder(relay.address.to_string())
+        .trust(Trust::CaPem(server.pem.clone().into_bytes()))
+        .tokens(AccessToken::new("token"))
+        .backoff(Duration::from_millis(10), Duration::from_millis(50))
+        .connect();
+    let (client, session) = step(async { tokio::join!(connecting, server.welcomed()) }).await;
+    let (client, mut session) = (client.unwrap(), session);
+    let (events, _) = tokio::join!(step(client.subscribe(room(9), After::Start)), session.accept_subscription(1));
+    let mut events = events.unwrap();
+    session.events(room(9), 1..=1).await;
+    expect_event(&mut events, 1).await;
+    let mut items = client.session_items();
+    while let Some(item) = step(items.next()).await {
+        if matches!(item, SessionItem::Rooms { .. }) {
+            break;
+        }
+    }
+    relay.set_open(false);
+    let posting = tokio::spawn({
+        let client = client.clone();
+        async move { client.post(room(9), "is anybody there?").await }
+    });
+    // The step is shorter than the idle time-out of QUIC.
+    assert!(STEP < starling_client::limits::IDLE_TIMEOUT);
+    match step(items.next()).await {
+        Some(SessionItem::Disconnected { reason, reconnect_in: Some(_) }) => {
+            assert!(reason.to_string().contains("no answer"), "{reason}");
+        }
+        other => panic!("{other:?} where the silence was due"),
+    }
+    relay.set_open(true);
+    let mut session = server.welcomed().await;
+    let mut seen = (None, false);
+    while seen.0.is_none() || !seen.1 {
+        match session.request().await {
+            (id, Command::Subscribe(subscribe)) => {
+                seen.0 = Some(subscribe.after_seq);
+                session.reply(id, Reply::done(1)).await;
+            }
+            (id, Command::PostMessage(post)) => {
+                assert!(post.head.retry);
+                seen.1 = true;
+                session.reply(id, Reply::done(2)).await;
+            }
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen.0, Some(1));
+    assert_eq!(step(posting).await.unwrap().unwrap().seq, 2);
 }

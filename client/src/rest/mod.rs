@@ -70,26 +70,44 @@ struct Problem {
 pub struct Rest {
     http: reqwest::Client,
     base: String,
+    timeout: Duration,
 }
 
 impl Rest {
-    /// For the server at `base`, such as `http://127.0.0.1:8080`. Connects when it is first used.
+    /// For the server at `base`, such as `https://chat.example` or, on the same machine, `http://127.0.0.1:8080`. Connects when it is first
+    /// used. With `https` the certificate must be one that the operating system trusts.
     ///
     /// # Errors
     ///
-    /// [`RestError::Malformed`] where `base` is no `http` address.
+    /// [`RestError::Malformed`] where `base` is no address of this kind.
     pub fn new(base: &str) -> Result<Self, RestError> {
+        Self::with_certificates(base, &[])
+    }
+
+    /// As [`Self::new`]; the certificates in this PEM text, and what they issued, are trusted besides.
+    ///
+    /// # Errors
+    ///
+    /// [`RestError::Malformed`] where `base` is no address of this kind, or the text has no certificate.
+    pub fn with_certificates(base: &str, pem: &[u8]) -> Result<Self, RestError> {
+        let malformed = |error: reqwest::Error| RestError::Malformed(cause(&error));
         let base = base.trim_end_matches('/').to_owned();
         let parsed = reqwest::Url::parse(&base).map_err(|error| RestError::Malformed(format!("{base}: {error}")))?;
-        if parsed.scheme() != "http" {
-            return Err(RestError::Malformed(format!("{base}: only http:// is supported")));
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(RestError::Malformed(format!("{base}: neither http:// nor https://")));
         }
-        let http = reqwest::Client::builder()
-            .timeout(REST_TIMEOUT)
-            .no_proxy()
-            .build()
-            .map_err(|error| RestError::Malformed(error.to_string()))?;
-        Ok(Self { http, base })
+        let mut http = reqwest::Client::builder().no_proxy();
+        if !pem.is_empty() {
+            http = http.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem).map_err(malformed)?);
+        }
+        Ok(Self { http: http.build().map_err(malformed)?, base, timeout: REST_TIMEOUT })
+    }
+
+    /// Gives up a call after this time; [`REST_TIMEOUT`] if this is not called.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// Makes an account and logs in.
@@ -215,7 +233,7 @@ impl Rest {
         let url = format!("{}{path}", self.base);
         let unreachable =
             |error: reqwest::Error| RestError::Unreachable { url: self.base.clone(), reason: cause(&error.without_url()) };
-        let mut request = self.http.request(method, &url);
+        let mut request = self.http.request(method, &url).timeout(self.timeout);
         if let Some(token) = access_token {
             request = request.bearer_auth(token);
         }
@@ -298,7 +316,10 @@ mod tests {
     #[test]
     fn only_http_is_spoken() {
         assert!(Rest::new("http://127.0.0.1:8080/").is_ok());
-        assert!(Rest::new("https://127.0.0.1").is_err());
-        assert!(Rest::new("nonsense").is_err());
+        assert!(Rest::new("https://chat.example").is_ok());
+        for wrong in ["ftp://127.0.0.1", "nonsense"] {
+            assert!(matches!(Rest::new(wrong), Err(RestError::Malformed(_))), "{wrong}");
+        }
+        assert!(Rest::with_certificates("https://chat.example", b"-----BEGIN CERTIFICATE-----\n").is_err());
     }
 }

@@ -20,7 +20,9 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use starling_client::{AccessToken, Client, ClientBuilder, RoomEvents, RoomItem, TokenProvider, Trust};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::net::UdpSocket;
 use uuid::Uuid;
 
 /// Longer than every step of every test; a step that hangs fails.
@@ -262,5 +264,49 @@ pub async fn expect_event(events: &mut RoomEvents, seq: u64) {
     match step(events.next()).await {
         Some(RoomItem::Event(event)) => assert_eq!(event.head.seq, seq),
         other => panic!("{other:?} where event {seq} was due"),
+    }
+}
+
+/// Carries packets between one client and a server, as long as it is told to.
+pub struct Relay {
+    pub address: SocketAddr,
+    open: Arc<AtomicBool>,
+}
+
+impl Relay {
+    /// A relay to the server, open.
+    pub async fn start(server: SocketAddr) -> Self {
+        let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        back.connect(server).await.unwrap();
+        let address = front.local_addr().unwrap();
+        let open = Arc::new(AtomicBool::new(true));
+        let is_open = Arc::clone(&open);
+        tokio::spawn(async move {
+            let (mut up, mut down) = ([0; 65_536], [0; 65_536]);
+            let mut client = None;
+            loop {
+                // What cannot be sent is lost, as packets are.
+                tokio::select! {
+                    Ok((bytes, from)) = front.recv_from(&mut up) => {
+                        client = Some(from);
+                        if is_open.load(Ordering::SeqCst) {
+                            let _ = back.send(&up[..bytes]).await;
+                        }
+                    }
+                    Ok(bytes) = back.recv(&mut down) => {
+                        if let Some(client) = client.filter(|_| is_open.load(Ordering::SeqCst)) {
+                            let _ = front.send_to(&down[..bytes], client).await;
+                        }
+                    }
+                }
+            }
+        });
+        Self { address, open }
+    }
+
+    /// Drops everything from now on, or nothing.
+    pub fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::SeqCst);
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// Print one JSON object a line
     #[arg(long, global = true, env = "STARLING_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) json: bool,
-    /// Give up a request after this time
+    /// Give up connecting, or a request, after this time
     #[arg(long, global = true, env = "STARLING_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) timeout: u64,
     /// Say what happens, on standard error; twice says more

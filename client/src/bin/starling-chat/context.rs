@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::profile::{Profile, Saved};
 use crate::text::{clean_line, kind_name};
 use crate::tokens::ProfileTokens;
+use starling_client::limits::REST_TIMEOUT;
 use starling_client::protocol::room::RoomEntry;
 use starling_client::rest::Rest;
 use starling_client::{Client, DeviceId, NewRoom, RoomId, Trust, UserId};
@@ -72,7 +73,20 @@ impl Context {
 
     /// REST without a login.
     pub(crate) fn rest(&self, saved: Option<&Saved>) -> Result<Rest, Failure> {
-        Rest::new(&self.place(saved).api).map_err(|error| Failure::Usage(error.to_string()))
+        let place = self.place(saved);
+        let pem = match &place.ca {
+            Some(path) if place.api.starts_with("https:") => {
+                std::fs::read(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?
+            }
+            _ => Vec::new(),
+        };
+        let rest = Rest::with_certificates(&place.api, &pem).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(rest.with_timeout(REST_TIMEOUT.min(self.timeout())))
+    }
+
+    /// How long a request may take, connecting included.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.options.timeout)
     }
 
     /// The login.
@@ -102,7 +116,7 @@ impl Session<'_> {
         let trust = match (&place.ca, &place.fingerprint) {
             (_, Some(fingerprint)) => Trust::fingerprint(fingerprint)?,
             (Some(ca), None) => Trust::CaFile(ca.clone()),
-            (None, None) => return Err(Failure::Usage("no certificate to trust: use --ca or --fingerprint".into())),
+            (None, None) => Trust::System,
         };
         // Programs of one profile run side by side, and a connection of the same device replaces the one before: each has a device of its own.
         let device = Uuid::new_v5(&self.saved.device, &std::process::id().to_be_bytes());
@@ -110,8 +124,8 @@ impl Session<'_> {
             .trust(trust)
             .tokens(self.tokens.clone())
             .device(DeviceId(device))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .request_deadline(Duration::from_secs(self.context.options.timeout));
+            .connect_timeout(CONNECT_TIMEOUT.min(self.context.timeout()))
+            .request_deadline(self.context.timeout());
         if let Some(name) = place.server_name {
             builder = builder.server_name(name);
         }

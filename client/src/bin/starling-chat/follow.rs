@@ -87,7 +87,7 @@ impl Follower<'_> {
             }
         };
         let mut timer = std::pin::pin!(timer);
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        let mut stopped = std::pin::pin!(stopped());
         while self.left != Some(0) {
             tokio::select! {
                 item = events.next() => match item {
@@ -96,7 +96,7 @@ impl Follower<'_> {
                 },
                 Some(item) = items.next() => self.session_item(item).await?,
                 () = &mut timer => return Ok(()),
-                _ = &mut interrupt => return Ok(()),
+                () = &mut stopped => return Ok(()),
             }
         }
         Ok(())
@@ -220,6 +220,22 @@ impl Follower<'_> {
             other => format!("{who}: an event of a later version (kind {:#06x})", other.kind()),
         }
     }
+}
+
+/// Waits for a signal that asks the program to end: Ctrl-C, or what `kill` and service managers send.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// The end of a stream is told by the exit code.
