@@ -7,7 +7,7 @@ use bevy_ecs::prelude::Resource;
 use bytes::Bytes;
 use client_protocol::room::RoomEntry;
 use client_protocol::session::Reply;
-use client_protocol::{CloseCode, Command, DeviceId, Event, Key, RoomId, SessionId, UserId};
+use client_protocol::{CloseCode, Code, Command, DeviceId, Event, Key, RoomId, SessionId, UserId};
 use std::collections::VecDeque;
 
 /// Names a connection at an edge. A slot is used again; its generation is not.
@@ -273,8 +273,9 @@ pub struct Target {
 pub enum Found {
     /// For [`Read::Room`].
     Room(Box<RoomSnapshot>),
-    /// For [`Read::Account`].
-    Account(Option<AccountRow>),
+    /// For [`Read::Account`]: the account, and in how many rooms the user is
+    /// (counted up to [`client_protocol::limits::USER_ROOMS_MAX`]).
+    Account(Option<AccountRow>, u32),
     /// For [`Read::Target`].
     Target(Option<Box<Target>>),
     /// For [`Read::Key`]: seq and time of the event.
@@ -336,6 +337,8 @@ pub struct Slot {
     pub rest: Vec<(u64, Reply)>,
     /// Connections to close, after what was sent before.
     pub closes: Vec<(SessionHandle, CloseCode)>,
+    /// The code of each command that was refused, to be counted.
+    pub refused: Vec<Code>,
     /// Sessions whose request window has room again are found by counting replies; this many sends were room events.
     pub events_sent: usize,
 }

@@ -30,6 +30,10 @@ pub const HYDRATE_TAIL_EVENTS: u64 = 64;
 pub const PAGE_EVENTS: u64 = 128;
 /// Pages that one room keeps while sessions catch up.
 pub const ROOM_PAGES_MAX: usize = 4;
+/// Rooms in which one session reads pages at once; it catches up in the others after that.
+pub const SESSION_PAGES_MAX: usize = 2;
+/// Pages that all rooms keep together: at most about 36 MiB, where every event is of the largest size. Other rooms wait their turn.
+pub const PAGES_MAX: usize = 32;
 /// A room without subscribers and work leaves memory after this time, in microseconds.
 pub const ROOM_IDLE_US: u64 = 30_000_000;
 /// A room of which the store knows nothing leaves memory after this time, in microseconds.
@@ -50,6 +54,7 @@ pub const PAGE_RETRY_US: u64 = 100_000;
 const _: () = assert!(APPEND_BYTES_MAX > CHUNK_BYTES_MAX);
 const _: () = assert!(SLOT_SESSION_BYTES_MAX > SLOT_CHUNKS_PER_SESSION_MAX * CHUNK_BYTES_MAX);
 const _: () = assert!(HOT_LOG_ROOM_BYTES_MAX > 4 * CHUNK_BYTES_MAX);
+const _: () = assert!(PAGES_MAX > ROOM_PAGES_MAX);
 const _: () = assert!(ROOM_QUEUE_MAX > APPEND_EVENTS_MAX && ROOM_QUEUE_MAX > OPEN_REQUESTS_MAX);
 
 /// Typing notices whose time is remembered; beyond, new ones are dropped until old ones have expired.

@@ -120,8 +120,6 @@ pub struct Subscribers {
     pub flushed_us: u64,
     /// When the next flush is due, while one is queued.
     pub due_us: Option<u64>,
-    /// Pages of the log for sessions behind the hot log, by first seq.
-    pub pages: BTreeMap<u64, Page>,
 }
 
 /// A session that reads a room: a cursor.
@@ -156,15 +154,6 @@ pub struct SubscribeAsked {
     pub after_seq: u64,
     /// When it came, monotonic microseconds.
     pub asked_us: u64,
-}
-
-/// A page of the log.
-#[derive(Debug, Clone)]
-pub enum Page {
-    /// The store was asked with this token: the answer to an earlier question may be older than what happened since.
-    Loading(u64),
-    /// Its chunks, dense; dropped as soon as nobody needs it.
-    Ready(Vec<Chunk>),
 }
 
 /// What a read was for.

@@ -1,5 +1,6 @@
 //! Session: one connection of one device of a user.
 
+use crate::catch_up::CatchUp;
 use crate::edge::SessionHandle;
 use bevy_ecs::prelude::*;
 use client_protocol::{DeviceId, SessionId};
@@ -7,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A live connection.
 #[derive(Component, Debug)]
-#[require(Subscriptions, Watches)]
+#[require(Subscriptions, Watches, CatchUp)]
 pub struct Session {
     /// The connection at its edge.
     pub handle: SessionHandle,

@@ -13,6 +13,8 @@ pub struct User {
     pub user: UserId,
     /// `None` until the store answered; the inner one is `None` if there is no such account.
     pub account: Option<Option<AccountRow>>,
+    /// In how many rooms they are.
+    pub rooms: u32,
     /// When it was last of use, monotonic microseconds.
     pub used_us: u64,
 }

@@ -3,10 +3,10 @@
 //! ```no_run
 //! use server::{App, config::Config};
 //!
-//! # fn main() -> Result<(), server::AppError> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let running = App::new(Config::default()).start()?;
 //! println!("QUIC on {}, REST on {}", running.quic_address(), running.rest_address());
-//! running.wait_for_signal();
+//! running.wait_for_signal()?;
 //! # Ok(())
 //! # }
 //! ```
@@ -18,7 +18,7 @@ use crate::bus::local::LocalBus;
 use crate::config::Config;
 use crate::keys::{KeyError, Keys};
 use crate::limits::{
-    CLOSE_TIMEOUT, DRAIN_APPENDS_TIMEOUT, DRAIN_LOOK_INTERVAL, LATE_WRITES_TIME, PASSWORD_QUEUE_MAX, PASSWORD_THREADS,
+    CLOSE_TIMEOUT, DRAIN_APPENDS_TIMEOUT, DRAIN_LOOK_INTERVAL, PASSWORD_QUEUE_MAX, PASSWORD_THREADS, REST_CONNECTIONS_MAX,
 };
 use crate::queries::Queries;
 use crate::quic::{self, Edge, EdgeDeps, EndpointError};
@@ -204,6 +204,7 @@ impl App {
             metrics: Some(metrics),
             draining: Arc::clone(&draining),
             forwarded_for: config.forwarded_for,
+            connections_max: REST_CONNECTIONS_MAX,
         };
         let mut rest_stopped = stopped;
         let rest_stop = async move {
@@ -333,16 +334,29 @@ impl Running {
     }
 
     /// Waits for SIGINT or SIGTERM, then drains. A second signal ends the process at once.
-    pub fn wait_for_signal(self) {
-        if let Some(background) = &self.background {
-            background.block_on(signal());
-            tracing::info!("draining; once more to stop at once");
-            background.spawn(async {
-                signal().await;
-                std::process::exit(130);
-            });
-        }
-        self.shut_down();
+    ///
+    /// # Errors
+    ///
+    /// Where the signals cannot be listened for; the server is stopped then.
+    pub fn wait_for_signal(self) -> std::io::Result<()> {
+        self.on_signal()?.wait();
+        Ok(())
+    }
+
+    /// Listens for SIGINT and SIGTERM from now on: one that comes before [`StopOnSignal::wait`] counts.
+    ///
+    /// # Errors
+    ///
+    /// Where the signals cannot be listened for; the server is stopped then.
+    pub fn on_signal(self) -> std::io::Result<StopOnSignal> {
+        let signals = match &self.background {
+            Some(background) => {
+                let _entered = background.enter();
+                Signals::listen()?
+            }
+            None => return Err(std::io::Error::other("the server has ended")),
+        };
+        Ok(StopOnSignal { running: self, signals })
     }
 
     /// Tells sessions to go away, finishes what is in flight, closes the store.
@@ -356,9 +370,8 @@ impl Running {
             // Requests over REST get their answers too; this is bounded by `serve` itself.
             let _ended = background.block_on(rest);
         }
-        // Read marks that were set meanwhile become durable.
+        // Read marks that were set meanwhile become durable, since the world ends when nothing is open.
         self.world.control(Control::Drain);
-        std::thread::sleep(LATE_WRITES_TIME);
         self.end();
     }
 
@@ -400,18 +413,63 @@ async fn wait_for(stopped: &mut watch::Receiver<Stop>, until: Stop) {
     let _gone = stopped.wait_for(|stop| *stop >= until).await;
 }
 
-async fn signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
+/// A server that ends with the next SIGINT or SIGTERM.
+pub struct StopOnSignal {
+    running: Running,
+    signals: Signals,
+}
+
+impl StopOnSignal {
+    /// Waits for a signal, then drains. A second signal ends the process at once.
+    pub fn wait(self) {
+        let Self { running, mut signals } = self;
+        if let Some(background) = &running.background {
+            background.block_on(signals.next());
+            tracing::info!("draining; once more to stop at once");
+            background.spawn(async move {
+                signals.next().await;
+                std::process::exit(130);
+            });
+        }
+        running.shut_down();
+    }
+}
+
+/// The signals that ask a process to end.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    let _failed = interrupt.await;
+}
+
+/// The signal that asks a process to end.
+#[cfg(windows)]
+struct Signals {
+    interrupt: tokio::signal::windows::CtrlC,
+}
+
+#[cfg(windows)]
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: tokio::signal::windows::ctrl_c()? })
+    }
+
+    async fn next(&mut self) {
+        let _one = self.interrupt.recv().await;
+    }
 }

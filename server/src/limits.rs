@@ -62,8 +62,6 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 pub const DRAIN_APPENDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a drain looks whether sessions and requests have ended.
 pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// Time for the last writes of the world, after all edges are closed.
-pub const LATE_WRITES_TIME: Duration = Duration::from_millis(200);
 
 // The store.
 
@@ -89,6 +87,8 @@ pub const STORE_JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const STORE_FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 /// Bytes that are written to see whether a full disk takes writes again.
 pub const STORE_PROBE_BYTES: usize = 64 * 1024;
+/// A disk that has room and took no probe is tried again after this time.
+pub const STORE_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// Rooms are marked as level with their log at most this often.
 pub const STORE_LEVEL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the store looks at its disk while it has nothing to do.

@@ -20,6 +20,10 @@ fn main() -> ExitCode {
         eprintln!("starling: {error}");
         return ExitCode::from(ConfigError::EXIT_CODE);
     }
+    let unknown = Config::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+    if !unknown.is_empty() {
+        tracing::warn!(names = unknown.join(", "), "environment variables that look like settings and are none");
+    }
     let data = config.data.clone();
     match App::new(*config).start() {
         Ok(running) => {
@@ -29,10 +33,18 @@ fn main() -> ExitCode {
             println!("  REST  http://{rest}  (docs at http://{rest}/docs)");
             println!("  data  {}", data.display());
             println!("  cert  SHA-256 {}", running.fingerprint());
-            println!("Ctrl-C stops it.");
-            running.wait_for_signal();
-            println!("Stopped.");
-            ExitCode::SUCCESS
+            match running.on_signal() {
+                Ok(stop) => {
+                    println!("Ctrl-C stops it.");
+                    stop.wait();
+                    println!("Stopped.");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("starling: cannot listen for signals: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(error) => {
             eprintln!("starling: {error}");

@@ -4,7 +4,7 @@
 //! [`TICK_MAX`] apart, so that fsyncs, packets and wake-ups are shared by more messages. With nothing to do it waits and costs nothing.
 
 use crate::bus::Bus;
-use crate::limits::{SWEEP_INTERVAL, SWEEP_ROOMS, TICK_MAX};
+use crate::limits::{DRAIN_APPENDS_TIMEOUT, SWEEP_INTERVAL, SWEEP_ROOMS, TICK_MAX};
 use crate::quic::Edge;
 use crate::store::{Store, StoreWork};
 use crate::world::WorldHandle;
@@ -27,6 +27,9 @@ const PACES: [(f64, Duration); 4] = [
 
 /// The average of the load forgets the past at this rate.
 const LOAD_WINDOW: Duration = Duration::from_millis(16);
+
+/// How often gauges are set, while there are ticks.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far apart ticks are at a load (inputs and sends in a millisecond).
 #[must_use]
@@ -83,7 +86,7 @@ impl Runner {
         loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
                 () = self.world.arrived() => {}
                 () = sleep_until(deadline) => {}
             }
@@ -104,10 +107,33 @@ impl Runner {
                     break;
                 }
             }
-            if gauged.is_none_or(|at: Instant| at.elapsed() >= Duration::from_secs(1)) {
+            if gauged.is_none_or(|at: Instant| at.elapsed() >= GAUGE_INTERVAL) {
                 gauged = Some(Instant::now());
                 self.gauge();
+            } else if let Some(due) = gauged.map(|at| at + GAUGE_INTERVAL) {
+                // A world that comes to rest shows how it is at rest.
+                deadline = Some(deadline.map_or(due, |deadline| deadline.min(due)));
             }
+        }
+        self.finish(&clock, &mut inputs, &mut outputs).await;
+    }
+
+    /// Goes on until everything that was taken in is decided and durable, for a bounded time.
+    async fn finish(&mut self, clock: &Clock, inputs: &mut Inputs, outputs: &mut Outputs) {
+        let end = Instant::now() + DRAIN_APPENDS_TIMEOUT;
+        let mut deadline = None;
+        self.tick(clock, inputs, outputs, &mut deadline);
+        while self.core.unfinished() > 0 && Instant::now() < end {
+            tokio::select! {
+                () = self.world.arrived() => {}
+                () = sleep_until(deadline) => {}
+                () = tokio::time::sleep_until(end.into()) => {}
+            }
+            self.tick(clock, inputs, outputs, &mut deadline);
+        }
+        let unfinished = self.core.unfinished();
+        if unfinished > 0 {
+            tracing::warn!(unfinished, "the world ended with commands whose outcome is not known");
         }
     }
 
@@ -131,6 +157,9 @@ impl Runner {
         for (token, reply) in outputs.slot.rest.drain(..) {
             self.world.answer(token, reply);
         }
+        for code in outputs.slot.refused.drain(..) {
+            metrics::counter!("starling_refusals_total", "code" => code.name()).increment(1);
+        }
         self.edge.take(&mut outputs.slot);
         if !outputs.notices.is_empty() {
             metrics::counter!("starling_events_total").increment(outputs.notices.len() as u64);
@@ -149,6 +178,7 @@ impl Runner {
         metrics::gauge!("starling_sessions").set(population.sessions as f64);
         metrics::gauge!("starling_hot_log_bytes").set(population.hot_log_bytes as f64);
         metrics::gauge!("starling_open_reads").set(population.open_reads as f64);
+        metrics::gauge!("starling_catch_up_pages").set(population.pages as f64);
     }
 }
 

@@ -72,4 +72,15 @@ fn describe() {
     describe_counter!("starling_auth_registrations_total", "Accounts made");
     describe_counter!("starling_auth_refresh_reused_total", "Refresh tokens shown a second time");
     describe_histogram!("starling_password_seconds", Unit::Seconds, "Time that password hashes took, waiting included");
+    describe_counter!("starling_ticks_total", "Ticks of the world");
+    describe_counter!("starling_commands_total", "Inputs of the world: commands, changes of sessions, answers of the store");
+    describe_counter!("starling_refusals_total", "Commands refused by the world, by code");
+    describe_counter!("starling_events_total", "Events that became durable");
+    describe_counter!("starling_frames_sent_total", "Frames of events handed to connections");
+    describe_gauge!("starling_sessions", "Sessions");
+    describe_gauge!("starling_rooms_in_memory", "Rooms in memory");
+    describe_gauge!("starling_users_in_memory", "Users in memory");
+    describe_gauge!("starling_hot_log_bytes", Unit::Bytes, "Recent events kept in memory, of all rooms");
+    describe_gauge!("starling_open_reads", "Reads that the store has not answered");
+    describe_gauge!("starling_catch_up_pages", "Pages of logs in memory, for readers who catch up");
 }

@@ -253,3 +253,15 @@ fn the_settings_in_operations_are_those_of_the_program() {
         .collect();
     assert_eq!(rows, expected);
 }
+
+#[test]
+fn operations_says_what_each_metric_is() {
+    let document = read("docs/operations.md");
+    let source = read("server/src/telemetry.rs");
+    let described: Vec<_> = source.split("describe_").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
+    let metrics: Vec<_> = described.into_iter().filter(|name| name.starts_with("starling_")).collect();
+    assert!(metrics.len() > 10, "{metrics:?}");
+    for metric in metrics {
+        assert!(document.contains(&format!("`{metric}`")), "docs/operations.md: {metric}");
+    }
+}

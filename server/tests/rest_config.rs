@@ -170,3 +170,11 @@ fn keys_are_unique() {
     keys.dedup();
     assert_eq!(keys.len(), all);
 }
+
+#[test]
+fn variables_that_look_like_settings_and_are_none_are_named() {
+    let names = ["STARLING_QIUC_PORT", "STARLING_QUIC_PORT", "STARLING_CONFIG", "STARLING_SERVER", "PATH", "STARLING"];
+    let unknown = Config::unknown_variables(names.map(str::to_owned));
+    assert_eq!(unknown, ["STARLING_QIUC_PORT"]);
+    assert!(Config::unknown_variables(SETTINGS.iter().map(|setting| setting.env.to_owned())).is_empty());
+}

@@ -4,7 +4,7 @@
 mod rest_support;
 
 use reqwest::{Method, StatusCode};
-use rest_support::{PASSWORD, Rig, is};
+use rest_support::{Options, PASSWORD, Rig, is};
 use serde_json::{Value, json};
 use server::limits::{REST_BODY_BYTES_MAX, REST_HEADER_TIMEOUT};
 use std::sync::atomic::Ordering;
@@ -242,4 +242,28 @@ async fn a_stop_lets_open_requests_finish() {
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert_eq!(open.await.unwrap()["seq"], 3);
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_so_many_connections_others_wait_for_a_place() {
+    let rig = Rig::with(Options { connections_max: 2, ..Options::default() }).await;
+    let address = rig.server.local_addr();
+    let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut answered = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+        answered.push(stream);
+    }
+    // The system takes the connection, and nobody reads from it.
+    let mut third = TcpStream::connect(address).await.unwrap();
+    third.write_all(request).await.unwrap();
+    let mut bytes = [0; 512];
+    assert!(tokio::time::timeout(Duration::from_millis(300), third.read(&mut bytes)).await.is_err());
+    answered.pop();
+    let read = tokio::time::timeout(Duration::from_secs(10), third.read(&mut bytes)).await.unwrap().unwrap();
+    assert!(bytes[..read].starts_with(b"HTTP/1.1 200"));
+    drop(answered);
+    rig.end().await;
 }

@@ -6,10 +6,10 @@
 //! | `Draft` | `accept_messages`, `sequence` | `sequence` |
 //! | `MessageState`, `TargetFound` | `accept_messages`, `attach_reads`, `sequence` | `sequence`, `expire_messages` |
 
-use crate::fold::target_of;
 use crate::ingest::{From, ReadAnswered, ask_store};
 use crate::outbox::Outbox;
 use crate::room::ensure_room;
+use crate::rules::refers_to;
 use crate::schedule::{Feature, In, Stage, Tick};
 use crate::user::{ensure_user, take_token};
 use bevy_app::{App, Plugin};
@@ -204,7 +204,7 @@ fn admit(world: &mut World, from: From, room: RoomId) -> Result<Entity, Reply> {
 }
 
 fn queue_message(world: &mut World, room: Entity, from: From, submission: Submission) {
-    let target = target_of(&submission.body);
+    let target = refers_to(&submission.body);
     for user in crate::rules::about(&submission.body).to_vec() {
         ensure_user(world, user);
     }

@@ -7,7 +7,7 @@ use bevy_ecs::message::Messages;
 use bevy_ecs::prelude::*;
 use client_protocol::RoomId;
 use client_protocol::limits::REQUEST_TIMEOUT_MS;
-use components::chat::Deadlines;
+use components::chat::{Deadlines, MessageState};
 use components::edge::{
     AppendRequest, Appends, Control, Inbox, Input, Levels, Notices, ReadRequest, Reads, Record, Slot, StoreReply,
 };
@@ -60,12 +60,15 @@ pub struct Population {
     pub hot_log_bytes: usize,
     /// Reads that the store has not answered.
     pub open_reads: usize,
+    /// Pages of logs, for sessions that catch up.
+    pub pages: usize,
 }
 
 /// The world and its tick.
 pub struct Core {
     app: App,
     marks: QueryState<&'static PendingMark>,
+    messages: QueryState<&'static MessageState>,
 }
 
 impl std::fmt::Debug for Core {
@@ -82,8 +85,8 @@ impl Core {
         app.init_resource::<Now>();
         app.add_plugins(StarlingPlugin);
         setup(&mut app);
-        let marks = app.world_mut().query();
-        Self { app, marks }
+        let (marks, messages) = (app.world_mut().query(), app.world_mut().query());
+        Self { app, marks, messages }
     }
 
     /// Runs one tick. `inputs` is emptied; `outputs` is filled (it must have been emptied by its takers). Answers when the next tick is
@@ -118,7 +121,15 @@ impl Core {
             sessions: world.resource::<SessionIndex>().by_handle.len(),
             hot_log_bytes: rooms.hot_bytes,
             open_reads: world.resource::<components::room::OpenReads>().by_token.len(),
+            pages: world.resource::<components::catch_up::Pages>().by_room.len(),
         }
+    }
+
+    /// How much has been asked of the world that is not decided or durable yet: commands on their way into logs, and read marks.
+    pub fn unfinished(&mut self) -> usize {
+        let world = self.app.world_mut();
+        let (messages, marks) = (self.messages.iter(world).count(), self.marks.iter(world).count());
+        messages + marks + world.resource::<NotifyQueue>().marks.len() + world.resource::<Messages<Submitted>>().len()
     }
 
     /// The world, for plugins' tests and tools.

@@ -6,6 +6,7 @@
 //! | `RoomState` | `settle_appends` | `sequence` |
 //! | `HotLog` | `deliver_events`, `flush` | `flush` |
 
+use crate::catch_up;
 use crate::chat::done;
 use crate::fold::{self, Rows};
 use crate::hot_log;
@@ -19,6 +20,7 @@ use client_protocol::room::SubscriptionEnded;
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, EventBody, RoomId, ServerFrame, UserId};
+use components::catch_up::{CatchUp, Pages};
 use components::chat::{Actor, Draft, InRoom, MessageState};
 use components::edge::{AppendReply, AppendRequest, AppendThen, Notices, Origin, Record};
 use components::limits::{APPEND_CONFLICTS_MAX, ROOM_RETRY_US};
@@ -81,7 +83,8 @@ struct Settling<'w, 's> {
     messages: Query<'w, 's, (&'static InRoom, &'static Actor, &'static mut Draft, &'static mut MessageState)>,
     outbox: ResMut<'w, Outbox>,
     settled: MessageWriter<'w, Settled>,
-    subscriptions: Query<'w, 's, &'static mut Subscriptions>,
+    readers: Query<'w, 's, (&'static mut Subscriptions, &'static mut CatchUp)>,
+    pages: ResMut<'w, Pages>,
 }
 
 fn settle_appends(
@@ -176,12 +179,13 @@ impl Settling<'_, '_> {
         for reader in subscribers.list.drain(..) {
             let ended = SubscriptionEnded { room, last_seq: reader.next_seq - 1, code, tail: EmptyTail::default() };
             self.outbox.frame(reader.handle, &ServerFrame::SubscriptionEnded(ended));
-            if let Ok(mut subscriptions) = self.subscriptions.get_mut(reader.session) {
+            if let Ok((mut subscriptions, mut catch_up)) = self.readers.get_mut(reader.session) {
                 subscriptions.0.remove(&entity);
+                self.pages.woken.extend(catch_up::leave(&mut catch_up, entity));
             }
         }
         subscribers.resume_at = 0;
-        subscribers.pages.clear();
+        catch_up::drop_pages(&mut self.pages, entity);
     }
 
     /// Durable: the senders are told. This reaches them with the flush of this very tick, as the events do.
@@ -220,6 +224,7 @@ fn deliver_events(
     now: Res<Now>,
     mut rooms: Query<(&Room, &RoomState, &mut HotLog, &mut Subscribers)>,
     mut index: ResMut<RoomIndex>,
+    mut pages: ResMut<Pages>,
     mut notices: ResMut<Notices>,
     node: Res<components::time::Node>,
 ) {
@@ -237,7 +242,7 @@ fn deliver_events(
             if let EventBody::MessageDeleted(deleted) = &record.event.body {
                 hot_log::blank_message(&mut hot, room.id, deleted.target);
                 // A page that is still being read may hold the body too: dropped, it is asked for again.
-                subscribers.pages.clear();
+                catch_up::drop_pages(&mut pages, *entity);
             }
             end_reading(&mut subscribers, record, state);
         }

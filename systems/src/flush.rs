@@ -3,7 +3,7 @@
 //! A session is a cursor; there are no outboxes of messages for sessions. A room's flush interval grows with its audience, since packets, not
 //! messages, are what delivery costs: a lone event leaves at once, what follows waits until `readers x flush_us_per_reader` has passed.
 
-use crate::catch_up::{ask_for_pages, attach_pages, page_of};
+use crate::catch_up::{self, ask_for_pages, attach_pages, page_of};
 use crate::hot_log;
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
@@ -15,9 +15,10 @@ use client_protocol::limits::REPLAY_EVENTS_MAX;
 use client_protocol::room::{Reset, SubscriptionEnded, reset_reason};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
+use components::catch_up::{CatchUp, Page, Pages};
 use components::edge::{Reads, SessionHandle, Slot};
 use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX};
-use components::room::{HotLog, OpenReads, Page, Room, RoomIndex, RoomState, Subscriber, Subscribers};
+use components::room::{HotLog, OpenReads, Room, RoomIndex, RoomState, Subscriber, Subscribers};
 use components::rows::membership;
 use components::session::{Session, Subscriptions};
 use components::time::{Node, Now, Tuning};
@@ -30,6 +31,7 @@ pub struct FlushPlugin;
 impl Plugin for FlushPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Slot>()
+            .init_resource::<Pages>()
             .add_systems(Tick, attach_pages.in_set(In(Stage::Hydrate, Feature::Extension)))
             .add_systems(Tick, (hand_out_outbox, flush_rooms).chain().in_set(In(Stage::Flush, Feature::Room)))
             // What Retire says (time-outs, expiry) leaves with this tick too.
@@ -94,6 +96,7 @@ fn hand_out_outbox(mut outbox: ResMut<Outbox>, mut slot: ResMut<Slot>) {
     }
     slot.rest.append(&mut outbox.rest);
     slot.closes.append(&mut outbox.closes);
+    slot.refused.append(&mut outbox.refused);
 }
 
 /// What flushing writes beside the room.
@@ -101,7 +104,8 @@ fn hand_out_outbox(mut outbox: ResMut<Outbox>, mut slot: ResMut<Slot>) {
 pub(crate) struct Flushing<'w, 's> {
     now: Res<'w, Now>,
     node: Res<'w, Node>,
-    pub(crate) sessions: Query<'w, 's, (&'static mut Session, &'static mut Subscriptions)>,
+    pub(crate) sessions: Query<'w, 's, (&'static mut Session, &'static mut Subscriptions, &'static mut CatchUp)>,
+    pub(crate) pages: ResMut<'w, Pages>,
     slot: ResMut<'w, Slot>,
     pub(crate) open: ResMut<'w, OpenReads>,
     pub(crate) reads: ResMut<'w, Reads>,
@@ -111,8 +115,8 @@ pub(crate) struct Flushing<'w, 's> {
 enum Served {
     /// It has everything that it may have.
     Level,
-    /// It takes nothing now.
-    Blocked,
+    /// It takes nothing now, or it is not its turn for a page.
+    Waits,
     /// More is there for it: the next hand-over goes on.
     More,
     /// It waits for a page.
@@ -142,7 +146,10 @@ fn flush_rooms(
     due.sort_unstable();
     for (_, at_us, entity) in due {
         // A room that is still being loaded is flushed when its first reader is let in.
-        let Ok((room, Some(state), mut hot, mut subscribers)) = rooms.get_mut(entity) else { continue };
+        let Ok((room, Some(state), mut hot, mut subscribers)) = rooms.get_mut(entity) else {
+            catch_up::drop_pages(&mut flushing.pages, entity);
+            continue;
+        };
         if flushing.slot.events_sent >= SLOT_SENDS_MAX {
             queue_flush(&mut index, entity, &mut subscribers, at_us);
             continue;
@@ -152,6 +159,13 @@ fn flush_rooms(
         index.hot_bytes = index.hot_bytes - before + hot.bytes;
         if flushing.flush_room(entity, room.id, state, &hot, &mut subscribers) {
             queue_flush(&mut index, entity, &mut subscribers, now_us);
+        }
+    }
+    for entity in catch_up::whose_turn(&mut flushing.pages) {
+        if let Ok((.., mut subscribers)) = rooms.get_mut(entity) {
+            queue_flush(&mut index, entity, &mut subscribers, now_us);
+        } else {
+            catch_up::drop_pages(&mut flushing.pages, entity);
         }
     }
 }
@@ -186,9 +200,8 @@ impl Flushing<'_, '_> {
                 more = true;
                 break;
             }
-            let Subscribers { list, pages, .. } = subscribers;
-            match self.serve(&mut list[at], room, state, hot, pages, &mut last) {
-                Served::Level | Served::Blocked => {}
+            match self.serve(&mut subscribers.list[at], (entity, room), state, hot, &mut last) {
+                Served::Level | Served::Waits => {}
                 Served::More => more = true,
                 Served::NeedsPage(page) => {
                     needed.insert(page);
@@ -207,7 +220,7 @@ impl Flushing<'_, '_> {
             let reader = subscribers.list.remove(at);
             // A hand-over that was interrupted goes on with the same reader.
             subscribers.resume_at -= usize::from(at < subscribers.resume_at);
-            if let Ok((_, mut subscriptions)) = self.sessions.get_mut(reader.session) {
+            if let Ok((_, mut subscriptions, _)) = self.sessions.get_mut(reader.session) {
                 subscriptions.0.remove(&entity);
             }
         }
@@ -217,10 +230,9 @@ impl Flushing<'_, '_> {
     fn serve(
         &mut self,
         subscriber: &mut Subscriber,
-        room: RoomId,
+        (entity, room): (Entity, RoomId),
         state: &RoomState,
         hot: &HotLog,
-        pages: &std::collections::BTreeMap<u64, Page>,
         last: &mut Option<Last>,
     ) -> Served {
         let head = state.row.head;
@@ -229,8 +241,8 @@ impl Flushing<'_, '_> {
             return Served::Level;
         }
         let handed = match self.sessions.get(subscriber.session) {
-            Ok((session, _)) if !session.blocked => session.handed,
-            _ => return Served::Blocked,
+            Ok((session, ..)) if !session.blocked => session.handed,
+            _ => return Served::Waits,
         };
         // What it got of other rooms counts: it may turn out to be blocked.
         let mut handed_bytes = if handed.0 == self.now.mono_us { handed.1 } else { 0 };
@@ -240,6 +252,7 @@ impl Flushing<'_, '_> {
         let mut needed = None;
         if head + 1 - subscriber.next_seq.min(head + 1) > REPLAY_EVENTS_MAX && subscriber.end_seq.is_none() {
             self.reset(subscriber, room, head);
+            self.leave_catch_up(subscriber.session, entity);
             return Served::Level;
         }
         for _ in 0..SLOT_CHUNKS_PER_SESSION_MAX {
@@ -249,7 +262,7 @@ impl Flushing<'_, '_> {
             let known = last.filter(|last| last.from == subscriber.next_seq && last.until == until);
             let (end, frame) = match known {
                 Some(last) => (last.end, last.frame),
-                None => match Self::find(room, subscriber.next_seq, until, hot, pages) {
+                None => match self.find((entity, room), subscriber.next_seq, until, hot) {
                     Some((bytes, end)) => {
                         let frame = self.slot.frames.len() as u32;
                         self.slot.frames.push(bytes);
@@ -267,11 +280,16 @@ impl Flushing<'_, '_> {
             handed_bytes += self.slot.frames[frame as usize].len();
             subscriber.next_seq = end;
         }
-        if let Ok((mut session, _)) = self.sessions.get_mut(subscriber.session) {
+        if let Ok((mut session, _, mut catch_up)) = self.sessions.get_mut(subscriber.session) {
             session.handed = (self.now.mono_us, handed_bytes);
-        }
-        if let Some(page) = needed {
-            return Served::NeedsPage(page);
+            match needed {
+                Some(page) if catch_up::enter(&mut catch_up, entity) => return Served::NeedsPage(page),
+                Some(_) => return Served::Waits,
+                None if subscriber.next_seq > until => {
+                    self.pages.woken.extend(catch_up::leave(&mut catch_up, entity));
+                }
+                None => {}
+            }
         }
         match subscriber.end_seq {
             _ if subscriber.next_seq <= until => Served::More,
@@ -283,19 +301,19 @@ impl Flushing<'_, '_> {
         }
     }
 
-    fn find(
-        room: RoomId,
-        next_seq: u64,
-        until: u64,
-        hot: &HotLog,
-        pages: &std::collections::BTreeMap<u64, Page>,
-    ) -> Option<(Bytes, u64)> {
+    fn find(&self, (entity, room): (Entity, RoomId), next_seq: u64, until: u64, hot: &HotLog) -> Option<(Bytes, u64)> {
         if let Some(found) = hot_log::frame_from(hot.chunks.iter(), room, next_seq, until) {
             return Some(found);
         }
-        match pages.range(..=next_seq).next_back()?.1 {
+        match self.pages.by_room.get(&(entity, page_of(next_seq)))? {
             Page::Ready(chunks) => hot_log::frame_from(chunks.iter(), room, next_seq, until),
             Page::Loading(_) => None,
+        }
+    }
+
+    fn leave_catch_up(&mut self, session: Entity, room: Entity) {
+        if let Ok((.., mut catch_up)) = self.sessions.get_mut(session) {
+            self.pages.woken.extend(catch_up::leave(&mut catch_up, room));
         }
     }
 

@@ -19,11 +19,16 @@ pub struct Outbox {
     pub followed: Vec<(RoomId, u64, bool)>,
     /// Connections to close.
     pub closes: Vec<(SessionHandle, CloseCode)>,
+    /// The codes of refusals among the answers.
+    pub refused: Vec<Code>,
 }
 
 impl Outbox {
     /// Answers a command.
     pub fn reply(&mut self, origin: Origin, reply: Reply) {
+        if reply.code() != Code::Ok && matches!(origin, Origin::Session { .. } | Origin::Rest { .. }) {
+            self.refused.push(reply.code());
+        }
         match origin {
             Origin::Session { session, request } => self.frame(session, &ServerFrame::Reply(request, reply)),
             Origin::Rest { token } => self.rest.push((token, reply)),

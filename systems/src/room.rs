@@ -6,6 +6,7 @@
 //! | `RoomState` | `hydrate_rooms`, `delivery` | `sequence`, `notification`, `presence` |
 //! | `Subscribers` | `change_subscriptions`, `admit_subscribers`, `flush`, `delivery` | `flush`, `presence`, `notification` |
 
+use crate::catch_up::drop_pages;
 use crate::chat::Submission;
 use crate::delivery::Settled;
 use crate::hot_log;
@@ -21,6 +22,7 @@ use client_protocol::room::{
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, EventBody, RoomId, UserId};
+use components::catch_up::Pages;
 use components::edge::{Found, Read, Reads, Record, RoomSnapshot};
 use components::limits::{EMPTY_ROOM_IDLE_US, HOT_LOG_BYTES_MAX, ROOM_RETRY_US};
 use components::notification::{NotifyQueue, Unbumped};
@@ -244,6 +246,7 @@ fn evict_rooms(
     now: Res<Now>,
     node: Res<Node>,
     mut index: ResMut<RoomIndex>,
+    mut pages: ResMut<Pages>,
     rooms: Query<Evictable>,
 ) {
     while let Some(&(at_us, entity)) = index.idle_checks.first() {
@@ -273,6 +276,7 @@ fn evict_rooms(
         if let Some(due_us) = subscribers.due_us {
             index.flushes.remove(&(due_us, entity));
         }
+        drop_pages(&mut pages, entity);
         commands.entity(entity).try_despawn();
     }
 }

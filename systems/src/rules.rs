@@ -4,7 +4,7 @@
 //! `not_found`, whatever they ask.
 
 use crate::fold::{may_react, target_of};
-use client_protocol::limits::{EDITS_MAX, ROOM_MEMBERS_MAX};
+use client_protocol::limits::{EDITS_MAX, ROOM_MEMBERS_MAX, USER_ROOMS_MAX};
 use client_protocol::room::{SettingsTail, kind, role};
 use client_protocol::session::Reply;
 use client_protocol::{Code, EventBody, RoomId, UserId};
@@ -41,6 +41,8 @@ pub struct Ask<'a> {
     pub time_ms: u64,
     /// Members that events of the same batch bring in.
     pub entering: usize,
+    /// One of those who would come in (see [`enters`]) is in as many rooms as a user may be.
+    pub crowded: bool,
 }
 
 /// What is known of the accounts that a command is about.
@@ -64,6 +66,29 @@ pub fn about(body: &EventBody) -> &[UserId] {
     }
 }
 
+/// The users who come into a room with an event.
+pub fn enters(body: &EventBody, actor: UserId) -> impl Iterator<Item = UserId> {
+    let (one, several): (Option<UserId>, &[UserId]) = match body {
+        EventBody::MemberJoined(changed) | EventBody::MemberAdded(changed) => (Some(changed.user), &[]),
+        EventBody::RoomCreated(created) => (Some(actor), &created.members),
+        _ => (None, &[]),
+    };
+    one.into_iter().chain(several.iter().copied().filter(move |user| Some(*user) != one))
+}
+
+/// The event of the same room that a command refers to: what it is about, or what it answers.
+#[must_use]
+pub fn refers_to(body: &EventBody) -> Option<u64> {
+    match body {
+        EventBody::MessagePosted(posted) => posted.tail.relation.map(|relation| relation.seq),
+        other => target_of(other),
+    }
+}
+
+fn too_many_rooms() -> Verdict {
+    refuse(Code::TooManyRooms, &format!("a user is in at most {USER_ROOMS_MAX} rooms"))
+}
+
 fn refuse(code: Code, detail: &str) -> Verdict {
     Verdict::Refuse(Reply::refused(code, detail))
 }
@@ -76,6 +101,7 @@ pub fn decide(state: &RoomState, ask: &Ask<'_>) -> Verdict {
         // The id of a room follows from its creator and key, or from its two users: if it is there, it is the one.
         return match (row.head, ask.accounts) {
             (1.., _) => Verdict::Already { seq: 1 },
+            (0, Accounts::Active) if ask.crowded => too_many_rooms(),
             (0, Accounts::Active) => Verdict::Append,
             (0, _) => refuse(Code::NotFound, "no such user among the members"),
         };
@@ -110,6 +136,8 @@ pub fn decide(state: &RoomState, ask: &Ask<'_>) -> Verdict {
         (EventBody::MessagePosted(_), Some(me)) => {
             if me.role < row.post_role {
                 refuse(Code::Forbidden, "the room takes posts from higher roles only")
+            } else if refers_to(ask.body).is_some() && ask.target.is_none_or(|target| !target.event.body.is_message()) {
+                refuse(Code::NotFound, "no such message to refer to")
             } else {
                 mute_or_append(me, ask)
             }
@@ -136,6 +164,7 @@ fn decide_join(state: &RoomState, me: Option<&MemberRow>, ask: &Ask<'_>) -> Verd
     match me {
         Some(me) if me.is_member() => Verdict::Already { seq: me.joined_seq },
         _ if state.row.members as usize + ask.entering >= ROOM_MEMBERS_MAX => refuse(Code::RoomFull, ""),
+        _ if ask.crowded => too_many_rooms(),
         _ => Verdict::Append,
     }
 }
@@ -166,6 +195,7 @@ fn decide_add(state: &RoomState, me: &MemberRow, user: UserId, ask: &Ask<'_>) ->
             refuse(Code::Conflict, "the user is banned: lift the ban first")
         }
         _ if state.row.members as usize + ask.entering >= ROOM_MEMBERS_MAX => refuse(Code::RoomFull, ""),
+        _ if ask.crowded => too_many_rooms(),
         _ => Verdict::Append,
     }
 }

@@ -116,7 +116,11 @@ impl Plugin for SchedulePlugin {
     }
 }
 
-/// A system that fails is a bug of ours: loud, and the world goes on.
-fn report(error: BevyError, context: ErrorContext) {
+/// A system that fails is a bug of ours: loud, and the world goes on. One that panicked may have left the world half changed, and what is
+/// half changed must not be served: the panic goes on to whoever runs the core.
+fn report(mut error: BevyError, context: ErrorContext) {
     tracing::error!(%error, %context, "a system failed");
+    if let Some(payload) = error.take_payload() {
+        std::panic::resume_unwind(payload);
+    }
 }

@@ -6,11 +6,12 @@
 use crate::hot_log;
 use crate::ingest::ask_store;
 use crate::outbox::Outbox;
-use crate::rules::{Accounts, Ask, Verdict, about, decide, gives_rights_to, subject, takes_rights};
+use crate::rules::{Accounts, Ask, Verdict, about, decide, enters, gives_rights_to, subject, takes_rights};
 use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
+use client_protocol::limits::USER_ROOMS_MAX;
 use client_protocol::session::Reply;
 use client_protocol::{Code, Event, EventBody, EventHead, UserId};
 use components::chat::{Actor, Draft, InRoom, MessageState, TargetFound};
@@ -167,6 +168,7 @@ impl Desk<'_, '_> {
             accounts,
             time_ms,
             entering: batch.entered.len(),
+            crowded: enters(body, actor.user).any(|user| self.is_crowded(&user)),
         };
         match decide(state, &ask) {
             Verdict::Append => {
@@ -228,6 +230,11 @@ impl Desk<'_, '_> {
         self.outbox.reply(actor.origin, reply);
         self.commands.entity(message).try_despawn();
         Step::Next
+    }
+
+    fn is_crowded(&self, user: &UserId) -> bool {
+        let user = self.user_index.by_id.get(user).and_then(|entity| self.users.get(*entity).ok());
+        user.is_some_and(|user| user.rooms as usize >= USER_ROOMS_MAX)
     }
 
     /// What is known of the accounts of the actor and of those whom a command is about.

@@ -18,6 +18,7 @@ use client_protocol::room::Rooms;
 use client_protocol::session::{Goaway, Reply, Welcome};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{CloseCode, Code, DeviceId, MINOR_VERSION, ServerFrame, SessionId, UserId};
+use components::catch_up::CatchUp;
 use components::edge::{Control, Found, Inbox, Origin, Read, Reads, SessionHandle};
 use components::limits::USER_SESSIONS_MAX;
 use components::room::{OpenReads, ReadFor};
@@ -170,7 +171,13 @@ fn set_blocked(world: &mut World, handle: SessionHandle, blocked: bool) {
     if let Some(mut session) = world.get_mut::<Session>(session) {
         session.blocked = blocked;
     }
-    if !blocked {
+    if blocked {
+        // The pages that were read for it go to others.
+        let reading = world.get::<CatchUp>(session).map(|catch_up| catch_up.reading.clone()).unwrap_or_default();
+        for room in reading {
+            crate::flush::flush_now(world, room);
+        }
+    } else {
         ask_for_list_if_bumps_were_missed(world, session);
         presence::tell_again(world, session);
         // What it missed is in its cursors: look at its rooms again.

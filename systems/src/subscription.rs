@@ -5,6 +5,8 @@
 //! | `Subscribers` | `change_subscriptions`, `admit_subscribers`, `flush`, `delivery` | `flush`, `presence`, `follow` |
 //! | `Subscriptions` | `change_subscriptions`, `admit_subscribers`, `flush`, `delivery` | `presence`, `follow`, `session` |
 
+use crate::catch_up;
+use crate::flush::flush_now;
 use crate::ingest::From;
 use crate::outbox::Outbox;
 use crate::room::ensure_room;
@@ -16,6 +18,7 @@ use client_protocol::room::{LIVE, Reset, Subscribe, kind, reset_reason};
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
+use components::catch_up::{CatchUp, Pages};
 use components::edge::Origin;
 use components::limits::ROOM_RETRY_US;
 use components::presence::PresenceWatch;
@@ -111,6 +114,14 @@ pub(crate) fn forget_subscriber(world: &mut World, room: Entity, session: Entity
     }
     if let Some(mut room) = world.get_mut::<Room>(room) {
         room.used_us = now_us;
+    }
+    let next = world.get_mut::<CatchUp>(session).and_then(|mut catch_up| catch_up::leave(&mut catch_up, room));
+    if catch_up::has_pages(world.resource::<Pages>(), room) {
+        // Those that nobody else needs are dropped.
+        flush_now(world, room);
+    }
+    if let Some(next) = next {
+        flush_now(world, next);
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! | component | written by | read by |
 //! |---|---|---|
-//! | `User` | `ensure_user`, `set_account`, `hydrate_users` | `sequence`, `ingest` |
+//! | `User` | `ensure_user`, `set_account`, `hydrate_users`, `count_rooms` | `sequence`, `ingest` |
 //! | `UserIndex` | `ensure_user`, `evict_users` | everyone who has an id and wants the entity |
 
+use crate::delivery::Settled;
 use crate::ingest::{ReadAnswered, ask_store};
+use crate::rules::enters;
 use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
-use client_protocol::UserId;
+use client_protocol::{EventBody, UserId};
 use components::edge::{Found, Read, Reads};
 use components::notification::ReadMarks;
 use components::room::{OpenReads, ReadFor, RoomIndex};
@@ -26,6 +28,7 @@ impl Plugin for UserPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<UserIndex>()
             .add_systems(Tick, hydrate_users.in_set(In(Stage::Hydrate, Feature::User)))
+            .add_systems(Tick, count_rooms.in_set(In(Stage::Notify, Feature::User)))
             .add_systems(Tick, evict_users.in_set(In(Stage::Retire, Feature::User)));
     }
 }
@@ -39,7 +42,7 @@ pub fn ensure_user(world: &mut World, user: UserId) -> Entity {
         }
         return entity;
     }
-    let entity = world.spawn(User { user, account: None, used_us: now_us }).id();
+    let entity = world.spawn(User { user, account: None, rooms: 0, used_us: now_us }).id();
     world.resource_mut::<UserIndex>().by_id.insert(user, entity);
     look_again(world, entity);
     world.resource_scope(|world, mut open: Mut<OpenReads>| {
@@ -95,13 +98,11 @@ fn hydrate_users(
         let ReadFor::User(entity) = answer.purpose else { continue };
         let Ok(mut user) = users.get_mut(entity) else { continue };
         any = true;
-        // What an edge said meanwhile is newer.
-        if user.account.is_some() {
-            continue;
-        }
-        if let Found::Account(row) = &answer.found {
-            user.account = Some(*row);
-        } else {
+        if let Found::Account(row, rooms) = &answer.found {
+            user.rooms = *rooms;
+            // What an edge said meanwhile is newer.
+            user.account = user.account.or(Some(*row));
+        } else if user.account.is_none() {
             // Whoever waits for it finds nobody and is told that the store is unavailable.
             index.by_id.remove(&user.user);
             commands.entity(entity).try_despawn();
@@ -110,6 +111,30 @@ fn hydrate_users(
     if any {
         let waiting = std::mem::take(&mut rooms.awaiting_users);
         rooms.to_sequence.extend(waiting);
+    }
+}
+
+/// Keeps count of the rooms of users in memory.
+fn count_rooms(mut settled: MessageReader<Settled>, index: Res<UserIndex>, mut users: Query<&mut User>) {
+    for record in settled.read().filter(|settled| !settled.replayed).flat_map(|settled| &settled.records) {
+        let head = &record.event.head;
+        let gone = match &record.event.body {
+            EventBody::MemberLeft(changed) | EventBody::MemberKicked(changed) => Some(changed.user),
+            // One who was no member may be banned too: the count is then one too low until the user is hydrated again.
+            EventBody::MemberBanned(changed) => Some(changed.user),
+            _ => None,
+        };
+        let user_of = |user: &UserId| index.by_id.get(user).copied();
+        for entity in enters(&record.event.body, head.actor).filter_map(|user| user_of(&user)) {
+            if let Ok(mut user) = users.get_mut(entity) {
+                user.rooms += 1;
+            }
+        }
+        if let Some(entity) = gone.as_ref().and_then(user_of)
+            && let Ok(mut user) = users.get_mut(entity)
+        {
+            user.rooms = user.rooms.saturating_sub(1);
+        }
     }
 }
 

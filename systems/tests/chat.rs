@@ -1,7 +1,7 @@
 //! Chat: posts, edits, deletes, reactions, pins; keys and retries; what happens when the store does not answer well.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use client_protocol::chat::{Body, format};
+use client_protocol::chat::{Body, Relation, format, relation};
 use client_protocol::room::{LIVE, SettingsTail, kind};
 use client_protocol::{Code, Command};
 use components::edge::{Read, ReadRequest};
@@ -198,4 +198,31 @@ fn a_page_that_was_read_before_a_delete_is_not_served_after_it() {
     s.run();
     assert_eq!(s.client(b).seqs(room).len(), 153);
     assert_eq!(s.client(b).texts(room)[0], "");
+}
+
+#[test]
+fn a_message_refers_to_messages_of_its_room_only() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let first = s.posted(a, room, "first");
+    let mut reply = |seq, kind| {
+        let key = s.key();
+        let Command::PostMessage(mut post) = commands::post(room, key, "to that") else { unreachable!() };
+        post.tail.relation = Some(Relation { kind, seq });
+        s.ask_code(a, Command::PostMessage(post))
+    };
+    assert_eq!(reply(first, relation::REPLY), Code::Ok);
+    assert_eq!(reply(first, relation::THREAD), Code::Ok);
+    // No such event, an event that is no message, and one that is yet to come.
+    for seq in [0, 1, first + 3, u64::MAX] {
+        assert_eq!(reply(seq, relation::REPLY), Code::NotFound, "{seq}");
+    }
+    let key = s.key();
+    s.done(a, commands::delete(room, key, first));
+    let key = s.key();
+    let Command::PostMessage(mut post) = commands::post(room, key, "to what is gone") else { unreachable!() };
+    post.tail.relation = Some(Relation { kind: relation::REPLY, seq: first });
+    assert_eq!(s.ask_code(a, Command::PostMessage(post)), Code::Ok);
 }

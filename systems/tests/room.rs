@@ -1,7 +1,8 @@
 //! Room: making, joining, leaving, roles, settings; who may do what, and who may know of what.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use client_protocol::room::{SettingsTail, kind, role};
+use client_protocol::limits::USER_ROOMS_MAX;
+use client_protocol::room::{RoomCreated, SettingsTail, kind, role};
 use client_protocol::{Code, Command, EventBody, Key, RoomId, ServerFrame, UserId};
 use systems::testing::{AppendFault, EPOCH, Foreign, Scenario, commands};
 
@@ -269,4 +270,31 @@ fn a_room_with_a_reader_stays_in_memory() {
     s.done(a, commands::unsubscribe(room));
     s.advance(200_000);
     assert_eq!(s.population().rooms, 0);
+}
+
+#[test]
+fn a_user_is_in_so_many_rooms_and_no_more() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let b = s.connect(bob);
+    let open = s.create(b, kind::PUBLIC, &[]);
+    // All but one of the rooms that a user may be in, made elsewhere.
+    for n in 1..USER_ROOMS_MAX as u128 {
+        let key = s.key();
+        let created = RoomCreated { kind: kind::GROUP, members: vec![], settings: SettingsTail::default() };
+        let body = EventBody::RoomCreated(created);
+        s.store.model.append_foreign(RoomId::from_bytes((n << 64).to_be_bytes()), Foreign { actor: alice, key, body }, 0);
+    }
+    let a = s.connect(alice);
+    s.run();
+    let last = s.create(a, kind::GROUP, &[]);
+    let (join, create, add, direct) = (s.key(), s.key(), s.key(), s.key());
+    assert_eq!(s.ask_code(a, commands::join(open, join)), Code::TooManyRooms);
+    assert_eq!(s.ask_code(a, commands::create(create, kind::GROUP, &[])), Code::TooManyRooms);
+    assert_eq!(s.ask_code(b, commands::add(open, add, alice)), Code::TooManyRooms);
+    assert_eq!(s.ask_code(b, commands::create(direct, kind::DIRECT, &[alice])), Code::TooManyRooms);
+    let leave = s.key();
+    s.done(a, commands::leave(last, leave));
+    let join = s.key();
+    assert_eq!(s.ask_code(a, commands::join(open, join)), Code::Ok);
 }

@@ -3,13 +3,14 @@
 
 use client_protocol::chat::{Body, BodyEdited, MessagePosted, MessageTail, ReactionChanged};
 use client_protocol::limits::{EDITS_MAX, REACTIONS_MAX, ROOM_MEMBERS_MAX};
-use client_protocol::room::{MemberChanged, SettingsChanged, SettingsTail, kind, role};
+use client_protocol::room::{MemberChanged, RoomCreated, SettingsChanged, SettingsTail, kind, role};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Event, EventBody, EventHead, Key, NodeId, RoomId, UserId};
 use components::edge::Target;
 use components::room::RoomState;
 use components::rows::{MemberRow, NowRow, RoomRow, membership};
-use systems::rules::{Accounts, Ask, Verdict, decide, gives_rights_to, subject, takes_rights, visible_until};
+use std::collections::BTreeMap;
+use systems::rules::{Accounts, Ask, Verdict, decide, enters, gives_rights_to, subject, takes_rights, visible_until};
 
 const TAIL: EmptyTail = EmptyTail {};
 const ROOM: RoomId = RoomId::from_bytes([200; 16]);
@@ -39,7 +40,7 @@ fn room(members: u128) -> RoomState {
 }
 
 fn ask<'a>(actor: u128, body: &'a EventBody, target: Option<&'a Target>, time_ms: u64) -> Ask<'a> {
-    Ask { actor: user(actor), body, target, accounts: Accounts::Active, time_ms, entering: 0 }
+    Ask { actor: user(actor), body, target, accounts: Accounts::Active, time_ms, entering: 0, crowded: false }
 }
 
 fn code(verdict: &Verdict) -> Code {
@@ -160,4 +161,26 @@ fn every_kind_that_must_be_understood_is_known_to_the_batch() {
     }
     assert_eq!(subject(&EventBody::MemberAdded(changed.clone())), Some(user(2)));
     assert_eq!(subject(&EventBody::MemberJoined(changed)), None);
+}
+
+#[test]
+fn one_who_is_in_as_many_rooms_as_may_be_comes_into_no_other() {
+    let state = room(2);
+    let newcomer = user(9);
+    let change = MemberChanged { user: newcomer, tail: TAIL };
+    let (joined, added) = (EventBody::MemberJoined(change.clone()), EventBody::MemberAdded(change.clone()));
+    let unbanned = EventBody::MemberUnbanned(change);
+    let created = RoomCreated { kind: kind::GROUP, members: vec![user(2), user(3)], settings: SettingsTail::default() };
+    let created = EventBody::RoomCreated(created);
+    let unmade = RoomState { row: RoomRow::empty(ROOM), members: BTreeMap::new() };
+    for (state, body, actor) in [(&state, &joined, 9), (&state, &added, 1), (&unmade, &created, 1)] {
+        assert_eq!(code(&decide(state, &ask(actor, body, None, 0))), Code::Ok);
+        let crowded = Ask { crowded: true, ..ask(actor, body, None, 0) };
+        assert_eq!(code(&decide(state, &crowded)), Code::TooManyRooms);
+    }
+    let enter = |body| enters(body, user(1)).collect::<Vec<_>>();
+    assert_eq!(enter(&joined), [newcomer]);
+    assert_eq!(enter(&added), [newcomer]);
+    assert_eq!(enter(&created), [user(1), user(2), user(3)]);
+    assert_eq!(enter(&unbanned), []);
 }

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     bot.speak_as(user);
     println!("QUIC on {}, REST on http://{}", running.quic_address(), running.rest_address());
     println!("The bot is {NAME}, {user}. Add it to a room and write !ping.");
-    running.wait_for_signal();
+    running.wait_for_signal()?;
     Ok(())
 }
 

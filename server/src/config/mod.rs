@@ -23,6 +23,21 @@ const NOT_YET: &[(&str, &str)] = &[
     ("MSG_BROKER_URL", "this version runs all services in one process, without a broker: unset MSG_BROKER_URL"),
 ];
 
+/// Variables that are no settings of the server: the file's place, and what `starling-chat` reads.
+const OTHER_VARIABLES: &[&str] = &[
+    "STARLING_CONFIG",
+    "STARLING_SERVER",
+    "STARLING_API",
+    "STARLING_CA",
+    "STARLING_FINGERPRINT",
+    "STARLING_SERVER_NAME",
+    "STARLING_PROFILE",
+    "STARLING_JSON",
+    "STARLING_TIMEOUT",
+    "STARLING_CHAT_HOME",
+    "STARLING_PASSWORD",
+];
+
 /// A text that must not be seen: `Debug` shows only that there is one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -255,6 +270,15 @@ impl Config {
         }
         config.check()?;
         Ok(Loaded::Run(Box::new(config)))
+    }
+
+    /// Those of these names of environment variables that begin like Starling's and mean nothing to anyone: misspelt settings, mostly.
+    pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<String> {
+        let is_known = |name: &str| SETTINGS.iter().any(|setting| setting.env == name) || OTHER_VARIABLES.contains(&name);
+        let mut unknown: Vec<_> =
+            names.into_iter().filter(|name| name.starts_with("STARLING_") && !is_known(name)).collect();
+        unknown.sort_unstable();
+        unknown
     }
 
     fn apply(&mut self, setting: &Setting, key: String, text: &str) -> Result<(), ConfigError> {

@@ -76,3 +76,40 @@ async fn count(request: Request, next: Next) -> Response {
     metrics::histogram!("starling_rest_request_seconds", "route" => route).record(elapsed);
     response
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    async fn ask(router: Router, path: &str) -> (u16, serde_json::Value) {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_too_long_has_an_unknown_outcome() {
+        let router = around(Router::new().route("/slow", get(std::future::pending::<&str>)));
+        let start = tokio::time::Instant::now();
+        let (status, problem) = ask(router, "/slow").await;
+        assert_eq!(start.elapsed().as_secs(), REST_REQUEST_TIMEOUT.as_secs());
+        assert_eq!((status, problem["code"].as_str().unwrap()), (504, "outcome_unknown"));
+    }
+
+    async fn broken() -> &'static str {
+        panic!("a fault of ours")
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_says_nothing_of_why() {
+        let (status, problem) = ask(around(Router::new().route("/broken", get(broken))), "/broken").await;
+        assert_eq!((status, problem["code"].as_str().unwrap()), (500, "internal"));
+        assert!(!problem.to_string().contains("fault of ours"));
+    }
+}

@@ -57,6 +57,8 @@ pub struct RestDeps {
     pub draining: Arc<AtomicBool>,
     /// Whether the client's address is the last one of `X-Forwarded-For`.
     pub forwarded_for: bool,
+    /// Connections at a time; [`crate::limits::REST_CONNECTIONS_MAX`], but for tests.
+    pub connections_max: usize,
 }
 
 impl fmt::Debug for RestDeps {

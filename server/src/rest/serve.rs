@@ -2,12 +2,10 @@
 //!
 //! Every connection is bounded in what it may hold and how long it may do nothing: the first request must come within
 //! [`REST_HEADER_TIMEOUT`], later headers too once begun, and a connection without a request ends after [`REST_IDLE_TIMEOUT`]. Beyond
-//! [`REST_CONNECTIONS_MAX`] connections wait with the operating system.
+//! [`RestDeps::connections_max`] connections wait with the operating system.
 
 use super::{Api, PeerAddr, RestDeps, router};
-use crate::limits::{
-    DRAIN_TIMEOUT, REST_CONNECTIONS_MAX, REST_HEADER_BYTES_MAX, REST_HEADER_TIMEOUT, REST_IDLE_TIMEOUT, REST_STREAMS_MAX,
-};
+use crate::limits::{DRAIN_TIMEOUT, REST_HEADER_BYTES_MAX, REST_HEADER_TIMEOUT, REST_IDLE_TIMEOUT, REST_STREAMS_MAX};
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -37,10 +35,10 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Where the listener cannot be used at all; failures of single connections are no errors.
 pub async fn serve(listener: TcpListener, deps: RestDeps, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let api: Api = Arc::new(deps);
-    let metrics = api.metrics.clone();
+    let (metrics, connections_max) = (api.metrics.clone(), api.connections_max);
     let router = router(api);
     let (stop, stopped) = watch::channel(false);
-    let places = Arc::new(Semaphore::new(REST_CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
     let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
     let mut shutdown = std::pin::pin!(shutdown);

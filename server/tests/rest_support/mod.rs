@@ -49,12 +49,21 @@ pub struct Options {
     pub password_queue: usize,
     pub jwt_secret: Option<&'static str>,
     pub forwarded_for: bool,
+    pub connections_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let open = Rate { times: 0, period: Duration::from_secs(60) };
-        Self { register: open, login: open, password_threads: 1, password_queue: 64, jwt_secret: None, forwarded_for: false }
+        Self {
+            register: open,
+            login: open,
+            password_threads: 1,
+            password_queue: 64,
+            jwt_secret: None,
+            forwarded_for: false,
+            connections_max: 100,
+        }
     }
 }
 
@@ -90,6 +99,7 @@ impl Rig {
             metrics: Some(telemetry::init_metrics().unwrap()),
             draining: Arc::clone(&draining),
             forwarded_for: options.forwarded_for,
+            connections_max: options.connections_max,
         };
         let server = RestServer::start("127.0.0.1:0".parse().unwrap(), deps).await.unwrap();
         let base = format!("http://{}", server.local_addr());

@@ -105,8 +105,8 @@ pub async fn erased_frees_names(rig: Rig) {
 pub async fn account_reads_of_the_world(mut rig: Rig) {
     rig.store.create_account(account(1, "ada")).await.unwrap();
     let wanted = AccountRow { user: user(1), status: status::ACTIVE };
-    assert_eq!(rig.read(Read::Account { user: user(1) }).await, Found::Account(Some(wanted)));
-    assert_eq!(rig.read(Read::Account { user: user(2) }).await, Found::Account(None));
+    assert_eq!(rig.read(Read::Account { user: user(1) }).await, Found::Account(Some(wanted), 0));
+    assert_eq!(rig.read(Read::Account { user: user(2) }).await, Found::Account(None, 0));
 }
 
 fn session(n: u8) -> SessionId {

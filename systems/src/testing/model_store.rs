@@ -199,7 +199,11 @@ impl ModelStore {
     fn find(&self, read: &Read) -> Found {
         match read {
             Read::Room { room } => Found::Room(Box::new(self.snapshot(*room))),
-            Read::Account { user } => Found::Account(self.accounts.get(user).copied()),
+            Read::Account { user } => {
+                let is_there = |log: &&RoomLog| log.members.get(user).is_some_and(MemberRow::is_member);
+                let rooms = self.rooms.values().filter(is_there).count();
+                Found::Account(self.accounts.get(user).copied(), rooms as u32)
+            }
             Read::Target { room, seq } => Found::Target(self.rooms.get(room).and_then(|log| {
                 let event = log.event(*seq)?.clone();
                 Some(Box::new(Target { event, now: log.nows.get(seq).cloned().unwrap_or_default() }))

@@ -1,12 +1,14 @@
 //! The disk: whether it takes writes, and what is done when it fails.
 
-use crate::limits::STORE_PROBE_BYTES;
+use crate::limits::{STORE_PROBE_BYTES, STORE_PROBE_INTERVAL};
 use crate::store::StoreError;
 use fjall::{OwnedWriteBatch, PersistMode};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// When a write must be on stable storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,7 @@ pub(super) struct Disk {
     sync: bool,
     free_bytes_min: AtomicU64,
     ready: AtomicBool,
+    probed: Mutex<Option<Instant>>,
 }
 
 impl Disk {
@@ -33,6 +36,7 @@ impl Disk {
             sync,
             free_bytes_min: AtomicU64::new(free_bytes_min),
             ready: AtomicBool::new(true),
+            probed: Mutex::new(None),
         };
         disk.look();
         disk
@@ -68,18 +72,27 @@ impl Disk {
 
     /// Looks whether the disk takes writes; to be called now and then.
     pub(super) fn look(&self) {
-        if self.is_ready() {
-            self.has_room();
+        // While it is too full, nothing is written to it, not even a probe.
+        if !self.has_room() || self.is_ready() || !self.may_probe() {
             return;
         }
-        match self.free_bytes().and_then(|free| Ok((free, self.write_probe()?))) {
-            Ok((free, ())) if free >= self.free_bytes_min.load(Ordering::Relaxed) => {
-                tracing::info!(free_bytes = free, "the disk takes writes again");
+        match self.write_probe() {
+            Ok(()) => {
+                tracing::info!(folder = %self.folder.display(), "the disk takes writes again");
                 self.ready.store(true, Ordering::Relaxed);
             }
-            Ok((free, ())) => tracing::warn!(free_bytes = free, "the disk is still too full"),
-            Err(error) => tracing::warn!(%error, "the disk takes no writes"),
+            Err(error) => tracing::warn!(%error, "the disk has room and takes no writes"),
         }
+    }
+
+    /// Whether the time for another probe has come.
+    fn may_probe(&self) -> bool {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = probed.is_none_or(|at| at.elapsed() >= STORE_PROBE_INTERVAL);
+        if may {
+            *probed = Some(Instant::now());
+        }
+        may
     }
 
     fn has_room(&self) -> bool {

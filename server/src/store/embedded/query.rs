@@ -52,6 +52,11 @@ pub(super) fn rooms_of(
     Ok((entries, next))
 }
 
+/// In how many rooms a user is, at most [`USER_ROOMS_MAX`].
+pub(super) fn room_count(view: &View<'_>, user: UserId) -> u32 {
+    view.prefix(Table::RoomsOf, user.bytes()).take(USER_ROOMS_MAX).count() as u32
+}
+
 /// A room as the list of one who is or was a member of it shows it.
 pub(super) fn room_entry(view: &View<'_>, epoch: u64, user: UserId, id: RoomId) -> Result<Option<RoomEntry>, StoreError> {
     let (Some(row), Some(member)) = (room(view, id)?, member(view, id, user)?) else { return Ok(None) };

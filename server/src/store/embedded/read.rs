@@ -35,7 +35,7 @@ fn serve(shared: &Shared, read: &Read) -> Result<Found, StoreError> {
     let view = shared.tables.view();
     Ok(match *read {
         Read::Room { room } => Found::Room(Box::new(room_snapshot(&view, room)?)),
-        Read::Account { user } => Found::Account(accounts::account_row(&view, user)?),
+        Read::Account { user } => Found::Account(accounts::account_row(&view, user)?, query::room_count(&view, user)),
         Read::Target { room, seq } => Found::Target(target(&view, room, seq)?.map(Box::new)),
         Read::Key { room, actor, key } => {
             let sent: Option<SentRow> = view.row(Table::Keys, &keys::sent(room, actor, key))?;
