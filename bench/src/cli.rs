@@ -4,8 +4,8 @@ use crate::error::BenchError;
 use crate::limits::{ROUNDS_MAX, WORKERS_MAX};
 use crate::run::LoadOptions;
 use crate::scenario::Scenario;
-use crate::target::Target;
 use crate::target::starling::{Access, Other, Own};
+use crate::target::{Target, peer};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,9 @@ pub struct Common {
     /// Threads of the load process [default: half of the cores].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u32>,
+    /// Other servers to run beside it, in the same rounds, in turn; ratios are printed. Fetched with npm on first use.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEERS")]
+    pub peers: Vec<peer::Kind>,
     /// One JSON object a round and line, instead of text.
     #[arg(long)]
     pub json: bool,
@@ -159,6 +162,25 @@ impl Common {
         let half = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
         let workers = self.workers.unwrap_or(half.max(1) as u32).min(WORKERS_MAX);
         LoadOptions { workers, cores: self.pin_clients.clone() }
+    }
+
+    /// The servers to measure: Starling first, then the peers that can be had; and why others cannot.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::target`].
+    pub fn targets(&self) -> Result<(Vec<Box<dyn Target>>, Vec<BenchError>), BenchError> {
+        let mut targets = vec![self.target()?];
+        let mut missing = Vec::new();
+        let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
+        let folder = program.parent().unwrap_or(Path::new(".")).join("bench-peers");
+        for kind in &self.peers {
+            match peer::Peer::new(*kind, &folder, self.pin_server.clone()) {
+                Ok(peer) => targets.push(Box::new(peer)),
+                Err(error) => missing.push(error),
+            }
+        }
+        Ok((targets, missing))
     }
 
     /// The server to measure.

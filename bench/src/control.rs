@@ -39,6 +39,20 @@ pub enum Protocol {
         /// Certificates to trust, PEM.
         ca_pem: String,
     },
+    /// Binary messages over a WebSocket over TLS, as `bench/peers/uws.js` says.
+    WebSocket {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
+    /// socket.io over a WebSocket over TLS, as `bench/peers/socketio.js` says.
+    SocketIo {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
 }
 
 /// Who a session is and what it reads.

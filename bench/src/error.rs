@@ -19,6 +19,9 @@ pub enum BenchError {
     /// The server could not be started, or ended.
     #[error("the server: {0}")]
     Server(String),
+    /// A peer cannot be had.
+    #[error("a peer: {0}")]
+    Peer(String),
     /// A REST call failed.
     #[error("{call}: {why}")]
     Rest {

@@ -30,6 +30,10 @@ pub const SEND_QUEUE_MAX: usize = 64;
 pub const OPEN_SENDS_MAX: usize = SEND_QUEUE_MAX + client_protocol::limits::OPEN_REQUESTS_MAX;
 /// Bytes that are taken off a stream at a time.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a message of a peer.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Time for the peers to be installed.
+pub const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// A connection without traffic sends a PING after this time (docs/protocol.md asks for 15 to 20 s).
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A silent connection is lost after this time.

@@ -24,37 +24,52 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs all rounds of all scenarios and prints them; `false` if one failed.
+/// Runs all rounds of all scenarios and prints them; `false` if one failed, or a peer could not be had.
 fn measure(scenarios: &[Scenario], common: &Common) -> Result<bool, BenchError> {
     for scenario in scenarios {
         scenario.check()?;
     }
-    let target = common.target()?;
-    let mut good = true;
+    let (targets, missing) = common.targets()?;
+    for error in &missing {
+        eprintln!("starling-bench: NOT MEASURED: {error}");
+    }
+    let mut good = missing.is_empty();
     let mut machine_said = false;
     for scenario in scenarios {
-        let mut reports = Vec::new();
+        let mut reports = vec![Vec::new(); targets.len()];
         for number in 1..=common.rounds {
-            let round = run::round(target.as_ref(), scenario, &common.load())?;
-            let report = Report::of(&round, number);
-            good &= report.problems.is_empty();
-            if common.json {
-                println!("{}", serde_json::to_string(&report).map_err(|error| BenchError::Usage(error.to_string()))?);
-            } else {
-                if !machine_said {
-                    println!("{}\n", report.machine);
-                    machine_said = true;
-                }
-                println!("{report}");
+            // In turn, so that what the machine does meanwhile touches all alike.
+            for (target, reports) in targets.iter().zip(&mut reports) {
+                let report = Report::of(&run::round(target.as_ref(), scenario, &common.load())?, number);
+                good &= report.problems.is_empty();
+                show(&report, common.json, &mut machine_said)?;
+                reports.push(report);
             }
-            if !report.problems.is_empty() {
-                eprintln!("starling-bench: {} FAILED in round {number}: {}", scenario.name, report.problems.join("; "));
-            }
-            reports.push(report);
         }
-        if let Some(text) = report::medians(&reports).filter(|_| !common.json) {
-            println!("{text}\n");
+        if !common.json {
+            for text in reports.iter().filter_map(|reports| report::medians(reports)) {
+                println!("{text}\n");
+            }
+            if let Some(text) = report::ratios(&reports) {
+                println!("{text}\n");
+            }
         }
     }
     Ok(good)
+}
+
+fn show(report: &Report, json: bool, machine_said: &mut bool) -> Result<(), BenchError> {
+    if json {
+        println!("{}", serde_json::to_string(report).map_err(|error| BenchError::Usage(error.to_string()))?);
+    } else {
+        if !std::mem::replace(machine_said, true) {
+            println!("{}\n", report.machine);
+        }
+        println!("{report}");
+    }
+    if !report.problems.is_empty() {
+        let (name, round, target) = (&report.scenario.name, report.round, &report.target);
+        eprintln!("starling-bench: {name} of {target} FAILED in round {round}: {}", report.problems.join("; "));
+    }
+    Ok(())
 }

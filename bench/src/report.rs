@@ -38,13 +38,13 @@ pub struct Report {
     pub ack: Quantiles,
     /// From due to written by the harness; it is part of both.
     pub lag: Quantiles,
-    /// UDP datagrams that the server sent, for one delivery.
+    /// UDP datagrams, or TCP segments, that the server sent, for one delivery.
     pub server_packets_per_delivery: f64,
-    /// UDP datagrams that the clients sent, for one delivery.
+    /// The same that the clients sent, for one delivery.
     pub client_packets_per_delivery: f64,
-    /// Bytes of the datagrams that the server sent, for one delivery.
+    /// Bytes in what the server sent, for one delivery.
     pub server_bytes_per_delivery: f64,
-    /// UDP datagrams that the server sent in a second.
+    /// Datagrams or segments that the server sent in a second.
     pub server_packets_per_s: f64,
     /// Resident memory of the server at the end, in bytes.
     pub rss: Option<u64>,
@@ -263,7 +263,8 @@ fn quantiles(q: &Quantiles) -> String {
 #[must_use]
 pub fn medians(reports: &[Report]) -> Option<String> {
     let first = reports.first().filter(|_| reports.len() > 1)?;
-    let mut lines = vec![format!("{}, {} rounds: median (lowest to highest)", first.scenario.name, reports.len())];
+    let mut lines =
+        vec![format!("{} of {}, {} rounds: median (lowest to highest)", first.scenario.name, first.target, reports.len())];
     let mut add = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
         let mut values: Vec<f64> = reports.iter().filter_map(figure).collect();
         values.sort_by(f64::total_cmp);
@@ -282,6 +283,35 @@ pub fn medians(reports: &[Report]) -> Option<String> {
         add("server CPU, us a connection and s", &|r| r.server_us_per_connection_s);
     }
     add("memory a connection, KiB", &|r| r.rss_per_connection.map(|bytes| bytes / 1_024.0));
+    Some(lines.join("\n"))
+}
+
+/// Starling's figures by those of each peer, round by round: what happened to the machine in a round happened to both.
+#[must_use]
+pub fn ratios(targets: &[Vec<Report>]) -> Option<String> {
+    let (ours, peers) = targets.split_first()?;
+    let first = ours.first().filter(|_| !peers.is_empty())?;
+    let mut lines = vec![format!("{}: Starling by peer, median of rounds (lowest to highest)", first.scenario.name)];
+    for theirs in peers {
+        let Some(peer) = theirs.first() else { continue };
+        let mut add = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
+            let pairs = ours.iter().zip(theirs).filter_map(|(our, their)| Some(figure(our)? / figure(their)?));
+            let mut values: Vec<f64> = pairs.filter(|ratio| ratio.is_finite()).collect();
+            values.sort_by(f64::total_cmp);
+            if let (Some(low), Some(high)) = (values.first(), values.last()) {
+                lines.push(format!("  {:<12} {what:<28} {:>6.2} ({low:.2} to {high:.2})", peer.target, median(&values)));
+            }
+        };
+        if first.scenario.sends_per_s > 0.0 {
+            add("server CPU a delivery", &|r| r.server_us_per_delivery);
+            add("packets sent a delivery", &|r| Some(r.server_packets_per_delivery));
+            add("latency p50", &|r| Some(r.latency.p50_ms));
+            add("latency p99", &|r| Some(r.latency.p99_ms));
+        } else {
+            add("server CPU a connection", &|r| r.server_us_per_connection_s);
+        }
+        add("memory a connection", &|r| r.rss_per_connection);
+    }
     Some(lines.join("\n"))
 }
 

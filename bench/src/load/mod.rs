@@ -1,13 +1,16 @@
 //! The load process: reads a plan, connects its sessions, sends at due times, counts what arrives. It speaks with the orchestrator
 //! over its standard input and output ([`crate::control`]) and measures nothing about the server's process.
 //!
-//! What is particular to a protocol is in `session` and `receiver`; the clock, the pacer, the counters and this file serve any.
+//! What is particular to a protocol is in `session` and `receiver` (Starling's own) and in `websocket` (peers); the clock, the pacer, the counters and this file serve any.
 
 pub mod meter;
 pub mod pacer;
 pub mod receiver;
 pub mod session;
 pub mod stamp;
+pub mod tally;
+pub mod websocket;
+pub mod wire;
 pub mod worker;
 
 use crate::control::{GO, LoadResult, Plan, Said};
@@ -163,10 +166,10 @@ impl Crew {
         let mut snapshot = Snapshot { at_ns: self.clock.now_ns(), ..Snapshot::default() };
         snapshot.deliveries = self.workers.iter().map(|worker| worker.meter.deliveries.load(Relaxed)).sum();
         for session in &self.sessions {
-            let stats = session.connection.stats();
-            snapshot.server_packets += stats.udp_rx.datagrams;
-            snapshot.server_bytes += stats.udp_rx.bytes;
-            snapshot.client_packets += stats.udp_tx.datagrams;
+            let carried = session.wire.carried();
+            snapshot.server_packets += carried.server_packets;
+            snapshot.server_bytes += carried.server_bytes;
+            snapshot.client_packets += carried.client_packets;
         }
         snapshot
     }

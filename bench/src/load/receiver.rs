@@ -1,14 +1,12 @@
 //! What comes in on a native session: frames off the stream, seqs that must be dense, latencies.
 
-use super::meter::{Clock, Meter, SessionState};
-use super::stamp;
+use super::tally::Tally;
 use bytes::BytesMut;
 use client_protocol::chat::Events;
 use client_protocol::frame::{Frame, FrameError, kinds};
 use client_protocol::limits::FRAME_BYTES_MAX;
 use client_protocol::session::Reply;
 use client_protocol::{Code, Event, EventBody, RoomId, ServerFrame};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The receiving half of a subscribed session.
@@ -16,22 +14,14 @@ use std::sync::atomic::Ordering::Relaxed;
 pub struct Receiver {
     room: RoomId,
     buffer: BytesMut,
-    state: Arc<SessionState>,
-    meter: Arc<Meter>,
-    clock: Arc<Clock>,
+    tally: Tally,
 }
 
 impl Receiver {
     /// A session subscribed to `room`; `buffer` has what was read already, and the cursor of `state` is the head at that time.
     #[must_use]
-    pub const fn new(
-        room: RoomId,
-        buffer: BytesMut,
-        state: Arc<SessionState>,
-        meter: Arc<Meter>,
-        clock: Arc<Clock>,
-    ) -> Self {
-        Self { room, buffer, state, meter, clock }
+    pub const fn new(room: RoomId, buffer: BytesMut, tally: Tally) -> Self {
+        Self { room, buffer, tally }
     }
 
     /// Takes bytes that were received at `now_ns`.
@@ -60,12 +50,16 @@ impl Receiver {
             Ok(ServerFrame::Events(events)) => self.events(&events, now_ns),
             Ok(ServerFrame::Reply(id, reply)) => self.reply(id, &reply, now_ns),
             Ok(ServerFrame::Reset(reset)) => {
-                self.meter.fault(format!("a reset of room {}, reason {}", reset.room, reset.reason))
+                self.tally.meter.fault(format!("a reset of room {}, reason {}", reset.room, reset.reason))
             }
             Ok(ServerFrame::SubscriptionEnded(end)) => {
-                self.meter.fault(format!("the subscription of room {} ended: {}", end.room, Code::from_number(end.code)));
+                self.tally.meter.fault(format!(
+                    "the subscription of room {} ended: {}",
+                    end.room,
+                    Code::from_number(end.code)
+                ));
             }
-            Ok(ServerFrame::Goaway(_)) => self.meter.fault("the server said goaway".to_owned()),
+            Ok(ServerFrame::Goaway(_)) => self.tally.meter.fault("the server said goaway".to_owned()),
             Ok(_) | Err(FrameError::UnknownKind { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -74,62 +68,46 @@ impl Receiver {
 
     fn events(&self, events: &Events, now_ns: u64) {
         if events.room != self.room {
-            return self.meter.fault(format!("events of room {}, which was not asked for", events.room));
+            return self.tally.meter.fault(format!("events of room {}, which was not asked for", events.room));
         }
-        let cursor = self.state.cursor.load(Relaxed);
-        if events.first_seq != cursor + 1 {
-            self.state.gaps.fetch_add(1, Relaxed);
-            self.meter.fault(format!("room {}: seq {} after {cursor}", self.room, events.first_seq));
-        }
+        self.tally.follows(events.first_seq, self.room);
         let mut rest: &[u8] = &events.records;
         let mut seq = events.first_seq;
         let mut messages = 0;
         while !rest.is_empty() {
             let (event, used) = match Event::decode_record(rest) {
                 Ok(decoded) => decoded,
-                Err(error) => return self.meter.fault(format!("room {}: a record that cannot be read: {error}", self.room)),
+                Err(error) => {
+                    return self.tally.meter.fault(format!("room {}: a record that cannot be read: {error}", self.room));
+                }
             };
             rest = &rest[used..];
             if event.head.seq != seq {
-                self.state.gaps.fetch_add(1, Relaxed);
-                self.meter.fault(format!("room {}: record {} where {seq} should be", self.room, event.head.seq));
+                self.tally.state.gaps.fetch_add(1, Relaxed);
+                self.tally.meter.fault(format!("room {}: record {} where {seq} should be", self.room, event.head.seq));
             }
             seq += 1;
             if let EventBody::MessagePosted(message) = event.body {
                 messages += 1;
-                self.message(&message.body.bytes, now_ns);
+                self.tally.message(&message.body.bytes, now_ns);
             }
         }
         if seq != events.first_seq + u64::from(events.count) {
-            self.meter.fault(format!(
+            self.tally.meter.fault(format!(
                 "room {}: a frame of {} events holds {}",
                 self.room,
                 events.count,
                 seq - events.first_seq
             ));
         }
-        self.state.cursor.store(seq - 1, Relaxed);
-        self.meter.deliveries.fetch_add(messages, Relaxed);
-    }
-
-    fn message(&self, body: &[u8], now_ns: u64) {
-        let Some(due_ns) = stamp::due_ns(body) else {
-            return self.meter.fault(format!("room {}: a message that nobody here sent", self.room));
-        };
-        if self.state.takes_latency && self.clock.measures(due_ns) {
-            self.meter.histograms().latency.record_ns(now_ns.saturating_sub(due_ns));
-        }
+        self.tally.state.cursor.store(seq - 1, Relaxed);
+        self.tally.meter.deliveries.fetch_add(messages, Relaxed);
     }
 
     fn reply(&self, id: u64, reply: &Reply, now_ns: u64) {
-        let due_ns = self.state.close(id);
-        if reply.code() != Code::Ok {
-            return self.meter.refuse(reply.code().to_string());
-        }
-        self.state.acked.fetch_add(1, Relaxed);
-        self.state.acked_seq.fetch_max(reply.seq, Relaxed);
-        if let Some(due_ns) = due_ns.filter(|due_ns| self.clock.measures(*due_ns)) {
-            self.meter.histograms().ack.record_ns(now_ns.saturating_sub(due_ns));
+        match reply.code() {
+            Code::Ok => self.tally.acked(id, reply.seq, now_ns),
+            code => self.tally.refused(id, code.to_string()),
         }
     }
 }
@@ -138,9 +116,12 @@ impl Receiver {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::load::meter::{Clock, SessionState};
+    use crate::load::stamp;
     use client_protocol::chat::{Body, MessagePosted, MessageTail};
     use client_protocol::frame::events_frame;
     use client_protocol::{EventHead, Key, NodeId, UserId};
+    use std::sync::Arc;
     use uuid::Uuid;
 
     const ROOM: RoomId = RoomId(Uuid::from_u128(7));
@@ -150,7 +131,8 @@ mod tests {
         state.cursor.store(cursor, Relaxed);
         let clock = Clock::default();
         clock.measure(1_000..2_000);
-        Receiver::new(ROOM, BytesMut::new(), Arc::new(state), Arc::default(), Arc::new(clock))
+        let tally = Tally { state: Arc::new(state), meter: Arc::default(), clock: Arc::new(clock) };
+        Receiver::new(ROOM, BytesMut::new(), tally)
     }
 
     fn frame(first_seq: u64, dues: &[u64]) -> bytes::Bytes {
@@ -179,38 +161,38 @@ mod tests {
         for piece in bytes.chunks(50) {
             receiver.take(piece, 5_001_000).unwrap();
         }
-        assert_eq!(receiver.meter.deliveries.load(Relaxed), 3);
-        assert_eq!(receiver.state.cursor.load(Relaxed), 7);
-        assert_eq!(receiver.state.gaps.load(Relaxed), 0);
+        assert_eq!(receiver.tally.meter.deliveries.load(Relaxed), 3);
+        assert_eq!(receiver.tally.state.cursor.load(Relaxed), 7);
+        assert_eq!(receiver.tally.state.gaps.load(Relaxed), 0);
         // The first one was due before the window.
-        let quantiles = receiver.meter.histograms().latency.quantiles();
+        let quantiles = receiver.tally.meter.histograms().latency.quantiles();
         assert_eq!(quantiles.count, 2);
         assert!((quantiles.p50_ms - 5.0).abs() < 0.01, "{quantiles:?}");
-        assert!(receiver.meter.faults().is_empty());
+        assert!(receiver.tally.meter.faults().is_empty());
     }
 
     #[test]
     fn gaps_and_doubles_are_seen() {
         let mut receiver = receiver(4);
         receiver.take(&frame(6, &[1_000]), 2_000).unwrap();
-        assert_eq!(receiver.state.gaps.load(Relaxed), 1);
+        assert_eq!(receiver.tally.state.gaps.load(Relaxed), 1);
         receiver.take(&frame(6, &[1_000]), 2_000).unwrap();
-        assert_eq!(receiver.state.gaps.load(Relaxed), 2);
-        assert_eq!(receiver.meter.faults().len(), 2);
+        assert_eq!(receiver.tally.state.gaps.load(Relaxed), 2);
+        assert_eq!(receiver.tally.meter.faults().len(), 2);
     }
 
     #[test]
     fn replies_are_counted_by_code() {
         let mut receiver = receiver(0);
-        receiver.state.open(2, 1_500);
-        receiver.state.open(3, 1_600);
+        receiver.tally.state.open(2, 1_500);
+        receiver.tally.state.open(3, 1_600);
         let mut bytes = ServerFrame::Reply(3, Reply::done(9)).encode().to_vec();
         bytes.extend_from_slice(&ServerFrame::Reply(2, Reply::retry_after(Code::Overloaded, 5)).encode());
         receiver.take(&bytes, 1_001_600).unwrap();
-        assert_eq!(receiver.state.acked_seq.load(Relaxed), 9);
-        assert_eq!((receiver.state.acked.load(Relaxed), receiver.state.answered.load(Relaxed)), (1, 2));
-        assert_eq!(receiver.meter.refused().get("overloaded"), Some(&1));
-        assert_eq!(receiver.meter.histograms().ack.count(), 1);
+        assert_eq!(receiver.tally.state.acked_seq.load(Relaxed), 9);
+        assert_eq!((receiver.tally.state.acked.load(Relaxed), receiver.tally.state.answered.load(Relaxed)), (1, 2));
+        assert_eq!(receiver.tally.meter.refused().get("overloaded"), Some(&1));
+        assert_eq!(receiver.tally.meter.histograms().ack.count(), 1);
     }
 
     #[test]

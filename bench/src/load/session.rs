@@ -1,9 +1,9 @@
 //! A native session: connect, hello, subscribe; then one task that reads and one that writes. No reconnecting, no caches: what the
 //! client costs must not drown what the server costs.
 
-use super::meter::{Clock, Meter, SessionState};
 use super::receiver::Receiver;
 use super::stamp;
+use super::tally::Tally;
 use crate::control::SessionPlan;
 use crate::limits::{CONNECT_ATTEMPTS, CONNECT_TIMEOUT, READ_BYTES_MAX};
 use bytes::BytesMut;
@@ -15,7 +15,6 @@ use client_protocol::session::Hello;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{ClientFrame, Code, Command, DeviceId, Key, MINOR_VERSION, RoomId, ServerFrame};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -105,52 +104,32 @@ async fn next(stream: &mut quinn::RecvStream, buffer: &mut BytesMut) -> Result<S
     }
 }
 
-/// What the tasks of a session share.
-#[derive(Clone)]
-pub struct Shared {
-    /// The session.
-    pub state: Arc<SessionState>,
-    /// Its worker's counters.
-    pub meter: Arc<Meter>,
-    /// The clock.
-    pub clock: Arc<Clock>,
-}
-
-impl Shared {
-    fn fault(&self, what: String) {
-        if !self.clock.stopping.load(Relaxed) {
-            self.meter.fault(what);
-        }
-    }
-}
-
 /// Starts the two tasks of a session in the runtime of the calling worker. `due` brings the due times of its sends; the session's
 /// stream stays open until it is closed.
-pub fn start(live: Live, plan: &SessionPlan, body_bytes: u32, due: mpsc::Receiver<u64>, shared: &Shared) {
-    shared.state.cursor.store(live.head, Relaxed);
+pub fn start(live: Live, plan: &SessionPlan, body_bytes: u32, due: mpsc::Receiver<u64>, tally: &Tally) {
+    tally.state.cursor.store(live.head, Relaxed);
     let room = RoomId(plan.room);
-    let Shared { state, meter, clock } = shared.clone();
-    let receiver = Receiver::new(room, live.buffer, state, meter, clock);
-    tokio::spawn(read(live.receive, receiver, shared.clone()));
-    tokio::spawn(write(live.send, room, body_bytes, due, shared.clone()));
+    let receiver = Receiver::new(room, live.buffer, tally.clone());
+    tokio::spawn(read(live.receive, receiver, tally.clone()));
+    tokio::spawn(write(live.send, room, body_bytes, due, tally.clone()));
 }
 
-async fn read(mut stream: quinn::RecvStream, mut receiver: Receiver, shared: Shared) {
+async fn read(mut stream: quinn::RecvStream, mut receiver: Receiver, tally: Tally) {
     // What was read together with the reply to Subscribe.
-    let mut taken = receiver.take(&[], shared.clock.now_ns());
+    let mut taken = receiver.take(&[], tally.clock.now_ns());
     loop {
         if let Err(error) = taken {
-            return shared.fault(format!("a frame that cannot be read: {error}"));
+            return tally.fault(format!("a frame that cannot be read: {error}"));
         }
         match stream.read_chunk(READ_BYTES_MAX, true).await {
-            Ok(Some(chunk)) => taken = receiver.take(&chunk.bytes, shared.clock.now_ns()),
-            Ok(None) => return shared.fault("the server ended a session's stream".to_owned()),
-            Err(error) => return shared.fault(format!("a connection was lost: {error}")),
+            Ok(Some(chunk)) => taken = receiver.take(&chunk.bytes, tally.clock.now_ns()),
+            Ok(None) => return tally.fault("the server ended a session's stream".to_owned()),
+            Err(error) => return tally.fault(format!("a connection was lost: {error}")),
         }
     }
 }
 
-async fn write(mut stream: quinn::SendStream, room: RoomId, body_bytes: u32, mut due: mpsc::Receiver<u64>, shared: Shared) {
+async fn write(mut stream: quinn::SendStream, room: RoomId, body_bytes: u32, mut due: mpsc::Receiver<u64>, tally: Tally) {
     let mut id = SUBSCRIBE_ID;
     while let Some(due_ns) = due.recv().await {
         id += 1;
@@ -161,12 +140,10 @@ async fn write(mut stream: quinn::SendStream, room: RoomId, body_bytes: u32, mut
             tail: MessageTail::default(),
         };
         let frame = Command::PostMessage(post).frame(id);
-        shared.state.open(id, due_ns);
+        tally.state.open(id, due_ns);
         if let Err(error) = stream.write_chunk(frame).await {
-            return shared.fault(format!("a send could not be written: {error}"));
+            return tally.fault(format!("a send could not be written: {error}"));
         }
-        if shared.clock.measures(due_ns) {
-            shared.meter.histograms().lag.record_ns(shared.clock.now_ns().saturating_sub(due_ns));
-        }
+        tally.written(due_ns);
     }
 }

@@ -1,7 +1,10 @@
 //! A worker: a thread with a runtime, its sockets, and its share of the sessions.
 
 use super::meter::{Clock, Meter, SessionState};
-use super::session::{self, Live, Shared};
+use super::session;
+use super::tally::Tally;
+use super::websocket::{self, Dialect};
+use super::wire::Wire;
 use crate::control::{Plan, Protocol, SessionPlan};
 use crate::limits::{
     CLOSE_TIMEOUT, CONNECTING_MAX, ENDPOINTS_PER_WORKER, IDLE_TIMEOUT, KEEP_ALIVE, SEND_QUEUE_MAX, UDP_BUFFER_BYTES,
@@ -14,6 +17,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 
 /// A session that is ready, as the rest of the process sees it.
 pub struct Ready {
@@ -22,7 +26,7 @@ pub struct Ready {
     /// What it counts.
     pub state: Arc<SessionState>,
     /// Its connection, for statistics.
-    pub connection: quinn::Connection,
+    pub wire: Wire,
     /// Takes the due times of its sends.
     pub due: mpsc::Sender<u64>,
 }
@@ -49,54 +53,111 @@ pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, Str
         }
     };
     runtime.block_on(async {
-        let Protocol::Native { address, server_name, ca_pem } = &share.plan.protocol;
-        let endpoints = match endpoints(*address, ca_pem) {
-            Ok(endpoints) => endpoints,
+        let dialer = match Dialer::new(&share.plan.protocol) {
+            Ok(dialer) => dialer,
             Err(why) => {
                 let _gone = ready.send(Err(why));
                 return;
             }
         };
-        let connected = connect(share, &endpoints, *address, server_name).await;
+        let connected = connect(share, &dialer).await;
         let failed = connected.is_err();
         if ready.send(connected).is_ok() && !failed {
             let _dropped = finish.await;
         }
-        for endpoint in &endpoints {
-            endpoint.close(VarInt::from_u32(0), b"");
-            let _timeout = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
-        }
+        dialer.close().await;
     });
 }
 
+/// What a worker opens its sessions with.
+#[derive(Clone)]
+enum Dialer {
+    Native { endpoints: Vec<Endpoint>, address: SocketAddr, name: String },
+    WebSocket { tls: TlsConnector, address: SocketAddr, dialect: Dialect },
+}
+
+/// A session that was opened.
+enum Opened {
+    Native(session::Live),
+    WebSocket(Box<websocket::Live>),
+}
+
+impl Dialer {
+    fn new(protocol: &Protocol) -> Result<Self, String> {
+        let websocket = |address: &SocketAddr, ca_pem: &str, dialect| {
+            let tls = TlsConnector::from(Arc::new(tls_config(ca_pem)?));
+            Ok(Self::WebSocket { tls, address: *address, dialect })
+        };
+        match protocol {
+            Protocol::Native { address, server_name, ca_pem } => {
+                let endpoints = endpoints(*address, ca_pem)?;
+                Ok(Self::Native { endpoints, address: *address, name: server_name.clone() })
+            }
+            Protocol::WebSocket { address, ca_pem } => websocket(address, ca_pem, Dialect::Plain),
+            Protocol::SocketIo { address, ca_pem } => websocket(address, ca_pem, Dialect::SocketIo),
+        }
+    }
+
+    /// Opens the worker's `n`th session.
+    async fn open(&self, n: usize, plan: &SessionPlan) -> Result<Opened, String> {
+        match self {
+            Self::Native { endpoints, address, name } => {
+                session::open(&endpoints[n % endpoints.len()], *address, name, plan).await.map(Opened::Native)
+            }
+            Self::WebSocket { tls, address, dialect } => {
+                let live = websocket::open(*address, tls, *dialect, plan.room).await?;
+                Ok(Opened::WebSocket(Box::new(live)))
+            }
+        }
+    }
+
+    async fn close(&self) {
+        if let Self::Native { endpoints, .. } = self {
+            for endpoint in endpoints {
+                endpoint.close(VarInt::from_u32(0), b"");
+                let _timeout = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+            }
+        }
+    }
+}
+
 /// Opens the worker's sessions, some at a time.
-async fn connect(share: &Share, endpoints: &[Endpoint], address: SocketAddr, name: &str) -> Result<Vec<Ready>, String> {
-    let mut opening: JoinSet<(usize, Result<Live, String>)> = JoinSet::new();
+async fn connect(share: &Share, dialer: &Dialer) -> Result<Vec<Ready>, String> {
+    let mut opening: JoinSet<(usize, Result<Opened, String>)> = JoinSet::new();
     let mut ready = Vec::with_capacity(share.sessions.len());
     let mut waiting = share.sessions.iter().enumerate();
     loop {
         while opening.len() < CONNECTING_MAX
             && let Some((n, index)) = waiting.next()
         {
-            let (endpoint, plan, index) = (endpoints[n % endpoints.len()].clone(), Arc::clone(&share.plan), *index);
-            let name = name.to_owned();
-            opening.spawn(async move { (index, session::open(&endpoint, address, &name, &plan.sessions[index]).await) });
+            let (dialer, plan, index) = (dialer.clone(), Arc::clone(&share.plan), *index);
+            opening.spawn(async move { (index, dialer.open(n, &plan.sessions[index]).await) });
         }
         let Some(opened) = opening.join_next().await else { return Ok(ready) };
         let (index, live) = opened.map_err(|error| error.to_string())?;
         let live = live.map_err(|why| format!("session {index}: {why}"))?;
-        ready.push(begin(share, index, &share.plan.sessions[index], live));
+        ready.push(begin(share, index, live));
     }
 }
 
-fn begin(share: &Share, index: usize, plan: &SessionPlan, live: Live) -> Ready {
-    let scenario = &share.plan.scenario;
+fn begin(share: &Share, index: usize, opened: Opened) -> Ready {
+    let (scenario, plan) = (&share.plan.scenario, &share.plan.sessions[index]);
     let state = Arc::new(SessionState::new(scenario.takes_latency(index as u32)));
     let (due, dues) = mpsc::channel(SEND_QUEUE_MAX);
-    let connection = live.connection.clone();
-    let shared = Shared { state: Arc::clone(&state), meter: Arc::clone(&share.meter), clock: Arc::clone(&share.clock) };
-    session::start(live, plan, scenario.body_bytes, dues, &shared);
-    Ready { index, state, connection, due }
+    let tally = Tally { state: Arc::clone(&state), meter: Arc::clone(&share.meter), clock: Arc::clone(&share.clock) };
+    let wire = match opened {
+        Opened::Native(live) => {
+            let wire = Wire::Quic(live.connection.clone());
+            session::start(live, plan, scenario.body_bytes, dues, &tally);
+            wire
+        }
+        Opened::WebSocket(live) => {
+            let wire = live.wire.clone();
+            websocket::start(*live, scenario.body_bytes, dues, tally);
+            wire
+        }
+    };
+    Ready { index, state, wire, due }
 }
 
 fn endpoints(server: SocketAddr, ca_pem: &str) -> Result<Vec<Endpoint>, String> {
@@ -120,18 +181,22 @@ fn endpoints(server: SocketAddr, ca_pem: &str) -> Result<Vec<Endpoint>, String> 
         .map_err(|error| format!("a UDP socket: {error}"))
 }
 
-fn client_config(ca_pem: &str) -> Result<ClientConfig, String> {
+/// TLS that trusts these certificates only.
+fn tls_config(ca_pem: &str) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         let certificate = certificate.map_err(|error| format!("the certificate to trust: {error}"))?;
         roots.add(certificate).map_err(|error| format!("the certificate to trust: {error}"))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| error.to_string())?;
+    Ok(tls.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn client_config(ca_pem: &str) -> Result<ClientConfig, String> {
+    let mut tls = tls_config(ca_pem)?;
     tls.alpn_protocols = vec![client_protocol::ALPN.to_vec()];
     let mut transport = TransportConfig::default();
     transport

@@ -1,6 +1,7 @@
 //! The servers that can be measured. A target starts (or finds) a server, brings users and rooms into it, and says how the load process
 //! is to speak to it.
 
+pub mod peer;
 pub mod process;
 pub mod rest;
 pub mod starling;

@@ -1,0 +1,156 @@
+//! Peers: other servers under the same scenarios, started by the harness. Their scripts are in `bench/peers/`; what they need comes from
+//! npm, into a folder beside this program, on first use.
+
+use super::process::{Process, pinned};
+use super::{Running, Target};
+use crate::control::{Protocol, SessionPlan};
+use crate::error::BenchError;
+use crate::limits::{INSTALL_TIMEOUT, SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
+use crate::scenario::Scenario;
+use clap::ValueEnum;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Files that make up the peers.
+const FILES: [(&str, &str); 4] = [
+    ("package.json", include_str!("../../peers/package.json")),
+    ("package-lock.json", include_str!("../../peers/package-lock.json")),
+    ("uws.js", include_str!("../../peers/uws.js")),
+    ("socketio.js", include_str!("../../peers/socketio.js")),
+];
+
+/// A peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// uWebSockets in Bun: WebSocket over TLS, nothing stored.
+    Uws,
+    /// socket.io in Node: WebSocket over TLS, nothing stored.
+    Socketio,
+}
+
+/// A peer and where it runs.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    kind: Kind,
+    folder: PathBuf,
+    cores: Option<String>,
+}
+
+impl Peer {
+    /// A peer whose packages are in `folder`, installed if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchError::Peer`] where it cannot be had.
+    pub fn new(kind: Kind, folder: &Path, cores: Option<String>) -> Result<Self, BenchError> {
+        install(folder)?;
+        Ok(Self { kind, folder: folder.to_owned(), cores })
+    }
+
+    fn program(&self) -> (PathBuf, &'static str) {
+        match self.kind {
+            Kind::Uws => (self.folder.join("node_modules/.bin/bun"), "uws.js"),
+            Kind::Socketio => (PathBuf::from("node"), "socketio.js"),
+        }
+    }
+}
+
+/// Puts the files into `folder` and has npm fetch what they need, unless that was done.
+fn install(folder: &Path) -> Result<(), BenchError> {
+    let done = folder.join("installed");
+    let is_current =
+        |(name, text): &(&str, &str)| std::fs::read_to_string(folder.join(name)).is_ok_and(|found| found == *text);
+    if done.is_file() && FILES.iter().all(is_current) {
+        return Ok(());
+    }
+    let place = || folder.display().to_string();
+    std::fs::create_dir_all(folder).map_err(BenchError::io(place()))?;
+    for (name, text) in FILES {
+        std::fs::write(folder.join(name), text).map_err(BenchError::io(place()))?;
+    }
+    let missing = |why: String| BenchError::Peer(format!("`npm ci` in {}: {why}", folder.display()));
+    eprintln!("starling-bench: fetching the peers into {}", folder.display());
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--loglevel", "error"]).current_dir(folder).stdin(Stdio::null());
+    let mut npm = Process::spawn(&mut npm).map_err(|error| missing(error.to_string()))?;
+    if !npm.wait(INSTALL_TIMEOUT) {
+        return Err(missing(format!("not done after {INSTALL_TIMEOUT:?}")));
+    }
+    match npm.ended() {
+        Some(status) if status.success() => std::fs::write(done, "").map_err(BenchError::io(place())),
+        status => Err(missing(format!("{status:?}"))),
+    }
+}
+
+struct Started {
+    process: Process,
+    data: TempDir,
+    kind: Kind,
+    address: SocketAddr,
+    ca_pem: String,
+}
+
+impl Target for Peer {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Uws => "uWebSockets",
+            Kind::Socketio => "socket.io",
+        }
+    }
+
+    fn start(&self) -> Result<Box<dyn Running>, BenchError> {
+        let failed = |why: String| BenchError::Peer(format!("{}: {why}", self.name()));
+        let data = tempfile::Builder::new().prefix("starling-bench-").tempdir().map_err(BenchError::io("a folder"))?;
+        let made =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|error| failed(error.to_string()))?;
+        let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
+        std::fs::write(&cert, made.cert.pem()).map_err(BenchError::io("a certificate"))?;
+        std::fs::write(&key, made.signing_key.serialize_pem()).map_err(BenchError::io("a key"))?;
+        let (program, script) = self.program();
+        let log = data.path().join("server.log");
+        let stderr = std::fs::File::create(&log).map_err(BenchError::io("a log"))?;
+        let mut command = pinned(&program, self.cores.as_deref());
+        command.arg(self.folder.join(script)).args([&cert, &key]).stdin(Stdio::null()).stderr(stderr);
+        command.env("NODE_ENV", "production");
+        let process = Process::spawn(&mut command).map_err(|error| failed(error.to_string()))?;
+        let said = process.line(SERVER_START_TIMEOUT).unwrap_or_default();
+        let Some(port) = said.strip_prefix("PORT ").and_then(|port| port.trim().parse::<u16>().ok()) else {
+            let why = std::fs::read_to_string(&log).unwrap_or_default();
+            return Err(failed(format!("it said {said:?} in place of its port\n{why}")));
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(Box::new(Started { process, data, kind: self.kind, address, ca_pem: made.cert.pem() }))
+    }
+}
+
+impl Running for Started {
+    fn pid(&self) -> Option<u32> {
+        Some(self.process.pid())
+    }
+
+    fn data(&self) -> Option<&Path> {
+        Some(self.data.path())
+    }
+
+    fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {
+        let rooms: Vec<Uuid> = (0..scenario.rooms).map(|_| Uuid::new_v4()).collect();
+        let session = |index: u32| SessionPlan { token: String::new(), room: rooms[scenario.room_of(index) as usize] };
+        let (address, ca_pem) = (self.address, self.ca_pem.clone());
+        let protocol = match self.kind {
+            Kind::Uws => Protocol::WebSocket { address, ca_pem },
+            Kind::Socketio => Protocol::SocketIo { address, ca_pem },
+        };
+        Ok((protocol, (0..scenario.sessions()).map(session).collect()))
+    }
+
+    fn stop(mut self: Box<Self>) -> Result<(), BenchError> {
+        if let Some(status) = self.process.ended() {
+            return Err(BenchError::Peer(format!("it ended during the run, {status}")));
+        }
+        let _killed = self.process.stop(SERVER_STOP_TIMEOUT);
+        Ok(())
+    }
+}
