@@ -47,6 +47,9 @@ pub enum Named {
     All,
 }
 
+/// The servers that can be measured, and why others cannot.
+pub type Targets = (Vec<Box<dyn Target>>, Vec<BenchError>);
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -169,7 +172,7 @@ impl Common {
     /// # Errors
     ///
     /// As [`Self::target`].
-    pub fn targets(&self) -> Result<(Vec<Box<dyn Target>>, Vec<BenchError>), BenchError> {
+    pub fn targets(&self) -> Result<Targets, BenchError> {
         let mut targets = vec![self.target()?];
         let mut missing = Vec::new();
         let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;

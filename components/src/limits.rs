@@ -57,6 +57,10 @@ const _: () = assert!(HOT_LOG_ROOM_BYTES_MAX > 4 * CHUNK_BYTES_MAX);
 const _: () = assert!(PAGES_MAX > ROOM_PAGES_MAX);
 const _: () = assert!(ROOM_QUEUE_MAX > APPEND_EVENTS_MAX && ROOM_QUEUE_MAX > OPEN_REQUESTS_MAX);
 
+/// Changes of its subscriptions that a session may ask for at once: all rooms that it may read, twice.
+pub const SUBSCRIBE_BURST: f64 = 400.0;
+/// The same for long, a second.
+pub const SUBSCRIBE_RATE: f64 = 50.0;
 /// Typing notices whose time is remembered; beyond, new ones are dropped until old ones have expired.
 pub const TYPING_REMEMBERED_MAX: usize = 16_384;
 /// Followers of a room are looked at this long after its last event, in microseconds.

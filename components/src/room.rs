@@ -53,6 +53,8 @@ pub struct HotLog {
     pub pending_bytes: usize,
     /// Bytes of chunks and pending together.
     pub bytes: usize,
+    /// Its place in [`RoomIndex::hot_order`]; 0 while it has none.
+    pub stamp: u64,
     /// Messages deleted lately: an edit that was on its way when they were does not keep its body.
     pub deleted: VecDeque<u64>,
 }
@@ -208,4 +210,8 @@ pub struct RoomIndex {
     pub idle_checks: BTreeSet<(u64, Entity)>,
     /// Bytes of all hot logs.
     pub hot_bytes: usize,
+    /// Rooms with a hot log, the one that grew last at the end: (stamp, room).
+    pub hot_order: BTreeSet<(u64, Entity)>,
+    /// The last stamp given.
+    pub hot_stamp: u64,
 }

@@ -2,6 +2,7 @@
 
 use crate::catch_up::CatchUp;
 use crate::edge::SessionHandle;
+use crate::user::RateBudget;
 use bevy_ecs::prelude::*;
 use client_protocol::{DeviceId, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +19,14 @@ pub struct Session {
     pub device: DeviceId,
     /// When its token ends, Unix time in milliseconds.
     pub expires_ms: u64,
+    /// Its user said here that they are away.
+    pub away: bool,
     /// The edge takes nothing more for now.
     pub blocked: bool,
     /// A bump was left out meanwhile: it gets its room list anew when the edge takes something again.
     pub missed_bump: bool,
+    /// Subscriptions that it may still ask for.
+    pub subscribing: RateBudget,
     /// The last hand-over in which it got events (monotonic microseconds), and how many bytes of them.
     pub handed: (u64, usize),
 }

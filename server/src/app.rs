@@ -266,14 +266,9 @@ impl EdgeThread {
     }
 
     async fn run(mut self, opened: &mpsc::SyncSender<Result<SocketAddr, AppError>>) {
-        let unreachable = |source| EndpointError::Bind { address: self.address, source };
-        let endpoint = quic::open(self.address, &self.keys).and_then(|endpoint| {
-            let address = endpoint.local_addr().map_err(unreachable)?;
-            Ok((endpoint, address))
-        });
-        let endpoint = match endpoint {
-            Ok((endpoint, address)) => {
-                let _gone = opened.send(Ok(address));
+        let endpoint = match quic::open(self.address, &self.keys) {
+            Ok(endpoint) => {
+                let _gone = opened.send(Ok(endpoint.local_addr()));
                 endpoint
             }
             Err(error) => {
@@ -398,6 +393,7 @@ impl Drop for Running {
 /// Lets sessions go away by themselves, then lets those who stayed have the answers to what they have asked.
 async fn let_go(edge: &Edge, time: Duration) {
     let _late = tokio::time::timeout(time, until(|| edge.connections() == 0)).await;
+    edge.stop_reading();
     let _late = tokio::time::timeout(time.min(DRAIN_APPENDS_TIMEOUT), until(|| edge.open_requests() == 0)).await;
 }
 

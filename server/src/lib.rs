@@ -13,6 +13,7 @@ pub mod runner;
 mod stop;
 pub mod store;
 pub mod telemetry;
+pub mod transport;
 pub mod world;
 
 pub use app::{App, AppError, Running};

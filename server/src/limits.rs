@@ -36,6 +36,14 @@ pub const BUS_EVENTS_MAX: usize = 4_096;
 pub const QUIC_HANDSHAKES_MAX: usize = 1_024;
 /// Bytes of datagrams that a connection keeps in either direction.
 pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
+/// Clients that want to connect and were not looked at yet; more are refused.
+pub const QUIC_INCOMING_MAX: usize = 1_024;
+/// Calls to the system that take packets in before other work has its turn.
+pub const RECEIVE_ROUNDS_MAX: usize = 8;
+/// Transmissions of one connection before others have their turn.
+pub const TRANSMITS_PER_TURN_MAX: usize = 16;
+/// Transmissions that wait for the system to take packets again; connections say nothing more meanwhile.
+pub const UDP_PACKETS_UNSENT_MAX: usize = 256;
 /// Bytes that the kernel is asked to keep for the UDP socket, in either direction.
 pub const UDP_BUFFER: usize = 4 * 1024 * 1024;
 /// Bytes that are taken off a stream at a time.

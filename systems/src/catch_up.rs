@@ -60,13 +60,12 @@ pub(crate) fn enter(catch_up: &mut CatchUp, room: Entity) -> bool {
     catch_up.reading.insert(room)
 }
 
-/// A session is through with a room, or gone from it. Returns the room whose turn it is now.
+/// A session is through with a room, or gone from it. Returns the room whose turn it is now: also if this one had its turn and did not
+/// need it.
 pub(crate) fn leave(catch_up: &mut CatchUp, room: Entity) -> Option<Entity> {
     catch_up.waiting.remove(&room);
-    if !catch_up.reading.remove(&room) {
-        return None;
-    }
-    catch_up.waiting.pop_first()
+    catch_up.reading.remove(&room);
+    if catch_up.reading.len() < SESSION_PAGES_MAX { catch_up.waiting.pop_first() } else { None }
 }
 
 /// The rooms to flush because they, or a session in them, may have a page now.

@@ -28,7 +28,7 @@ use client_protocol::{Code, Command, EventBody, Key, RoomId};
 use components::chat::{Actor, Deadlines, Draft, InRoom, MessageState, TargetFound};
 use components::edge::{Found, Origin, Read, Reads};
 use components::limits::ROOM_QUEUE_MAX;
-use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, Waiting};
+use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Waiting};
 use components::time::{Node, Now, QueueWait};
 use components::user::RateBudget;
 
@@ -194,7 +194,12 @@ fn admit(world: &mut World, from: From, room: RoomId) -> Result<Entity, Reply> {
     if world.get::<Waiting>(entity).is_none_or(|waiting| waiting.queue.len() >= ROOM_QUEUE_MAX) {
         return Err(Reply::retry_after(Code::Overloaded, 1_000));
     }
+    // Whoever does not belong to a room does not use up what it takes.
+    let belongs = world.get::<RoomState>(entity).is_none_or(|state| {
+        state.row.head == 0 || state.members.get(&from.user).is_some_and(components::rows::MemberRow::is_member)
+    });
     if !from.is_world()
+        && belongs
         && let Some(mut budget) = world.get_mut::<RateBudget>(entity)
     {
         take_token(&mut budget, now.mono_us, tuning.room_rate, tuning.room_burst)

@@ -249,10 +249,15 @@ fn deliver_events(
         if hot.pending_bytes >= client_protocol::limits::CHUNK_BYTES_MAX {
             hot_log::cut(&mut hot, room.id);
         }
-        let others = index.hot_bytes - before;
-        hot_log::trim(&mut hot, others);
-        index.hot_bytes = others + hot.bytes;
+        hot_log::trim(&mut hot);
+        index.hot_bytes = index.hot_bytes - before + hot.bytes;
+        hot_log::note_growth(&mut hot, *entity, &mut index);
         crate::flush::queue_next_flush(&mut index, *entity, &mut subscribers, now.mono_us, &node.tuning);
+        while let Some(oldest) = hot_log::above_bound(&mut index) {
+            if let Ok((_, _, mut hot, _)) = rooms.get_mut(oldest) {
+                hot_log::clear(&mut hot, &mut index);
+            }
+        }
     }
 }
 

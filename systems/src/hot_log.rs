@@ -3,12 +3,13 @@
 //! Plain functions. Events wait in `pending` until a flush cuts them into chunks; a chunk is a whole frame, so that sending it to
 //! one more session costs a reference count.
 
+use bevy_ecs::entity::Entity;
 use client_protocol::frame::events_frame;
 use client_protocol::limits::CHUNK_BYTES_MAX;
 use client_protocol::{Event, EventBody, RoomId};
 use components::edge::Record;
 use components::limits::{HOT_LOG_BYTES_MAX, HOT_LOG_ROOM_BYTES_MAX, RECENT_DELETES_MAX};
-use components::room::{Chunk, HotLog};
+use components::room::{Chunk, HotLog, RoomIndex};
 
 /// An event with its record.
 #[must_use]
@@ -92,9 +93,33 @@ pub fn cut(hot: &mut HotLog, room: RoomId) {
     hot.pending_bytes = 0;
 }
 
-/// Drops the oldest chunks above the bounds of the room and of all rooms together (`others`: bytes of the other rooms).
-pub fn trim(hot: &mut HotLog, others: usize) {
-    while hot.chunks.len() > 1 && (hot.bytes > HOT_LOG_ROOM_BYTES_MAX || hot.bytes + others > HOT_LOG_BYTES_MAX) {
+/// Notes that the hot log of a room grew, or was made: others are dropped before it.
+pub fn note_growth(hot: &mut HotLog, room: Entity, index: &mut RoomIndex) {
+    index.hot_order.remove(&(hot.stamp, room));
+    index.hot_stamp += 1;
+    hot.stamp = index.hot_stamp;
+    index.hot_order.insert((hot.stamp, room));
+}
+
+/// The room whose hot log is to be dropped, since all together are above their bound: the one that has not grown for longest.
+pub fn above_bound(index: &mut RoomIndex) -> Option<Entity> {
+    if index.hot_bytes <= HOT_LOG_BYTES_MAX {
+        return None;
+    }
+    index.hot_order.pop_first().map(|(_, room)| room)
+}
+
+/// Drops what a hot log holds; its readers read pages of the store.
+pub fn clear(hot: &mut HotLog, index: &mut RoomIndex) {
+    index.hot_bytes -= hot.bytes;
+    hot.chunks.clear();
+    hot.pending.clear();
+    (hot.pending_bytes, hot.bytes, hot.stamp) = (0, 0, 0);
+}
+
+/// Drops the oldest chunks above the bound of the room.
+pub fn trim(hot: &mut HotLog) {
+    while hot.chunks.len() > 1 && hot.bytes > HOT_LOG_ROOM_BYTES_MAX {
         if let Some(chunk) = hot.chunks.pop_front() {
             hot.bytes -= chunk.frame.len();
         }

@@ -64,20 +64,16 @@ impl Plugin for PresencePlugin {
     }
 }
 
-/// A user's sessions changed: they came, or went.
+/// A user's sessions changed: they came, went, or said something. One who is online in one of them is online.
 pub(crate) fn touch(world: &mut World, user: Entity) {
-    let here = world.get::<Sessions>(user).is_some_and(|sessions| !sessions.entities().is_empty());
-    let before = world.get::<PresenceState>(user).map_or(state::OFFLINE, |state| state.0);
-    let after = match (here, before) {
-        (false, _) => state::OFFLINE,
-        (true, state::AWAY) => state::AWAY,
-        (true, _) => state::ONLINE,
-    };
-    set(world, user, after);
-}
-
-fn set(world: &mut World, user: Entity, after: u8) {
     let Some(id) = world.get::<User>(user).map(|user| user.user) else { return };
+    let sessions = world.get::<Sessions>(user).map_or(&[][..], |sessions| sessions.entities());
+    let away = |session: &Entity| world.get::<Session>(*session).is_some_and(|session| session.away);
+    let after = match (sessions.is_empty(), sessions.iter().all(away)) {
+        (true, _) => state::OFFLINE,
+        (false, true) => state::AWAY,
+        (false, false) => state::ONLINE,
+    };
     if let Some(mut state) = world.get_mut::<PresenceState>(user) {
         state.0 = after;
     }
@@ -133,10 +129,8 @@ fn apply_presence(world: &mut World) {
         match asked {
             PresenceAsked::Typing { session, user, room } => note_typing(world, session, user, room),
             PresenceAsked::Set(from, state @ (state::ONLINE | state::AWAY)) => {
-                if let Some(user) = world.resource::<UserIndex>().by_id.get(&from.user).copied() {
-                    set(world, user, state);
-                }
-                world.resource_mut::<Outbox>().reply(from.origin, Reply::done(0));
+                let reply = say(world, from, state == state::AWAY);
+                world.resource_mut::<Outbox>().reply(from.origin, reply);
             }
             PresenceAsked::Set(from, _) => {
                 let refusal = Reply::refused(Code::InvalidField, "state: 1 (online) or 2 (away)");
@@ -145,6 +139,20 @@ fn apply_presence(world: &mut World) {
             PresenceAsked::Watch(from, users) => watch(world, from, &users),
         }
     }
+}
+
+fn say(world: &mut World, from: From, away: bool) -> Reply {
+    if let Err(refusal) = crate::chat::charge(world, from) {
+        return refusal;
+    }
+    let Some(mut session) = from.session.and_then(|session| world.get_mut::<Session>(session)) else {
+        return Reply::refused(Code::UnknownKind, "presence is for sessions");
+    };
+    session.away = away;
+    if let Some(user) = world.resource::<UserIndex>().by_id.get(&from.user).copied() {
+        touch(world, user);
+    }
+    Reply::done(0)
 }
 
 fn watch(world: &mut World, from: From, users: &[UserId]) {

@@ -205,14 +205,16 @@ fn hydrate_rooms(
                 unbumped.failed_from = not_brought(&state, &tail);
                 unbumped.swept = false;
                 waiting.conflicts = 0;
+                index.hot_order.remove(&(hot.stamp, entity));
                 index.hot_bytes -= hot.bytes;
                 *hot = HotLog::default();
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
                 // Where all hot logs together are at their bound, readers of this one read pages of the store.
-                if index.hot_bytes < HOT_LOG_BYTES_MAX {
-                    for record in hot_log::newest(tail) {
-                        hot_log::push(&mut hot, record);
-                    }
+                let newest = hot_log::newest(tail);
+                let bytes: usize = newest.iter().map(|record| record.bytes.len()).sum();
+                if index.hot_bytes + bytes <= HOT_LOG_BYTES_MAX {
+                    newest.into_iter().for_each(|record| hot_log::push(&mut hot, record));
+                    hot_log::note_growth(&mut hot, entity, &mut index);
                 }
                 index.hot_bytes += hot.bytes;
                 commands.entity(entity).insert(state);
@@ -271,6 +273,7 @@ fn evict_rooms(
         }
         index.by_id.remove(&room.id);
         index.hot_bytes -= hot.bytes;
+        index.hot_order.remove(&(hot.stamp, entity));
         index.to_sequence.remove(&entity);
         index.awaiting_users.remove(&entity);
         if let Some(due_us) = subscribers.due_us {

@@ -25,7 +25,7 @@ use components::room::{OpenReads, ReadFor};
 use components::rows::{AccountRow, account};
 use components::session::{Session, SessionIndex, SessionOf, Sessions, Subscriptions};
 use components::time::{Node, Now};
-use components::user::{User, UserIndex};
+use components::user::{RateBudget, User, UserIndex};
 
 /// Clients reconnect after a random time in this range, in milliseconds: long enough that a full server is not stormed.
 pub const RECONNECT_AFTER_MS: (u32, u32) = (100, 3_000);
@@ -101,7 +101,17 @@ fn open(
     }
     let session = world
         .spawn((
-            Session { handle, login, device, expires_ms, blocked: false, missed_bump: false, handed: (0, 0) },
+            Session {
+                handle,
+                login,
+                device,
+                expires_ms,
+                away: false,
+                blocked: false,
+                missed_bump: false,
+                subscribing: RateBudget::default(),
+                handed: (0, 0),
+            },
             SessionOf(user),
         ))
         .id();

@@ -11,6 +11,7 @@ use crate::ingest::From;
 use crate::outbox::Outbox;
 use crate::room::ensure_room;
 use crate::rules::visible_until;
+use crate::user::take_token;
 use bevy_ecs::message::Messages;
 use bevy_ecs::prelude::*;
 use client_protocol::limits::{REPLAY_EVENTS_MAX, REQUEST_TIMEOUT_MS, SUBSCRIPTIONS_MAX};
@@ -20,11 +21,11 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
 use components::catch_up::{CatchUp, Pages};
 use components::edge::Origin;
-use components::limits::ROOM_RETRY_US;
+use components::limits::{ROOM_RETRY_US, SUBSCRIBE_BURST, SUBSCRIBE_RATE};
 use components::presence::PresenceWatch;
 use components::room::{Hydration, Room, RoomIndex, RoomState, SubscribeAsked, Subscriber, Subscribers};
 use components::rows::membership;
-use components::session::{Subscriptions, Watches};
+use components::session::{Session, Subscriptions, Watches};
 use components::time::{Node, Now};
 
 /// A session asked to read a room, or to stop.
@@ -40,6 +41,11 @@ pub enum SubscriptionChanged {
 pub(crate) fn change_subscriptions(world: &mut World) {
     let changes: Vec<_> = world.resource_mut::<Messages<SubscriptionChanged>>().drain().collect();
     for change in changes {
+        let (SubscriptionChanged::Subscribe(from, _) | SubscriptionChanged::Unsubscribe(from, _)) = &change;
+        if let Err(wait_ms) = take_turn(world, *from) {
+            world.resource_mut::<Outbox>().reply(from.origin, Reply::retry_after(Code::RateLimited, wait_ms));
+            continue;
+        }
         match change {
             SubscriptionChanged::Unsubscribe(from, id) => {
                 let room = world.resource::<RoomIndex>().by_id.get(&id).copied();
@@ -55,6 +61,13 @@ pub(crate) fn change_subscriptions(world: &mut World) {
             SubscriptionChanged::Subscribe(from, subscribe) => ask_to_subscribe(world, from, &subscribe),
         }
     }
+}
+
+/// Takes what a change costs from its session's budget; the time to wait if there is none, in milliseconds.
+fn take_turn(world: &mut World, from: From) -> Result<(), u64> {
+    let now_us = world.resource::<Now>().mono_us;
+    let session = from.session.and_then(|session| world.get_mut::<Session>(session));
+    session.map_or(Ok(()), |mut session| take_token(&mut session.subscribing, now_us, SUBSCRIBE_RATE, SUBSCRIBE_BURST))
 }
 
 fn ask_to_subscribe(world: &mut World, from: From, subscribe: &Subscribe) {
@@ -160,7 +173,8 @@ pub(crate) fn admit_subscribers(
             let origin = Origin::Session { session: asked.handle, request: asked.request };
             match start(&asked, state, node.epoch) {
                 Ok((subscriber, reset)) => {
-                    let head = state.map_or(0, |state| state.row.head);
+                    // One who has gone is not told how the room goes on.
+                    let head = state.map_or(0, |state| state.row.head).min(subscriber.end_seq.unwrap_or(u64::MAX));
                     outbox.reply(origin, Reply::done(head));
                     if let Some(reason) = reset {
                         let reset = Reset { room: room.id, epoch: node.epoch, head, reason, tail: EmptyTail::default() };
@@ -201,7 +215,7 @@ fn start(asked: &SubscribeAsked, state: Option<&RoomState>, epoch: u64) -> Resul
         _ if row.head > 0 && row.kind == kind::PUBLIC => return Err(Reply::refused(Code::Forbidden, "not a member")),
         _ => return Err(Reply::refused(Code::NotFound, "")),
     };
-    let head = row.head;
+    let head = row.head.min(end_seq.unwrap_or(u64::MAX));
     let (next_seq, reset) = match asked.after_seq {
         LIVE => (head + 1, None),
         _ if asked.epoch != epoch => (head + 1, Some(reset_reason::EPOCH)),

@@ -4,6 +4,8 @@
 use client_protocol::room::{LIVE, kind, reset_reason};
 use client_protocol::{Code, EventBody, RoomId, ServerFrame, UserId};
 use components::edge::Read;
+use components::limits::HOT_LOG_BYTES_MAX;
+use components::time::Tuning;
 use systems::testing::{AppendFault, ClientId, EPOCH, Foreign, ReadFault, Scenario, commands};
 
 fn resets(s: &Scenario, client: ClientId) -> Vec<(u8, u64)> {
@@ -225,5 +227,54 @@ fn a_page_that_cannot_be_read_is_asked_for_again() {
     s.advance(1_000);
     for (&reader, after) in readers.iter().zip([0, 90, 150, 260, 300, 390]) {
         assert_eq!(s.client(reader).seqs(room), (after + 1..=501).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn one_who_has_gone_is_not_told_how_the_room_goes_on() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, b) = (s.connect(alice), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    let kick = s.key();
+    let kicked = s.done(a, commands::kick(room, kick, bob));
+    for n in 0..5 {
+        s.posted(a, room, &n.to_string());
+    }
+    assert_eq!(s.done(b, commands::subscribe(room, EPOCH, 0)), kicked);
+    assert_eq!(s.client(b).seqs(room), [1, kicked]);
+    assert_eq!(s.ask_code(b, commands::subscribe(room, EPOCH, kicked)), Code::NotFound);
+}
+
+#[test]
+fn hot_logs_together_keep_their_bound_and_readers_lose_nothing() {
+    let fast = Tuning { user_rate: 1e6, user_burst: 1e6, ..Tuning::default() };
+    let mut s = Scenario::with(fast, |_| {});
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let long = "x".repeat(8_000);
+    let count = HOT_LOG_BYTES_MAX / (4 * 8_000) + 100;
+    let mut rooms = Vec::new();
+    for n in 0..count {
+        let room = s.create(a, kind::GROUP, &[]);
+        for _ in 0..4 {
+            s.post(a, room, &long);
+        }
+        if n % 8 == 0 {
+            s.advance(20);
+        }
+        rooms.push(room);
+        assert!(s.population().hot_log_bytes <= HOT_LOG_BYTES_MAX, "{}", s.population().hot_log_bytes);
+    }
+    s.advance(2_000);
+    assert!(s.population().hot_log_bytes > HOT_LOG_BYTES_MAX / 2);
+    for room in [rooms[0], rooms[count / 2], rooms[count - 1]] {
+        let b = s.connect(alice);
+        s.subscribe(b, room, 0);
+        s.advance(50);
+        assert_eq!(s.client(b).seqs(room), [1, 2, 3, 4, 5]);
+        s.posted(a, room, "on it goes");
+        s.advance(50);
+        assert_eq!(s.client(b).seqs(room), [1, 2, 3, 4, 5, 6]);
     }
 }

@@ -174,3 +174,25 @@ fn typing_is_not_for_large_rooms() {
     type_in(&mut s, b, room);
     assert_eq!(notices(&s, readers[0]), 1);
 }
+
+#[test]
+fn away_is_said_for_one_session_and_goes_with_it() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let (a, first, second) = (s.connect(alice), s.connect(bob), s.connect(bob));
+    let room = s.create(a, kind::GROUP, &[bob]);
+    s.subscribe(a, room, LIVE);
+    s.done(a, commands::watch(&[bob]));
+    s.done(second, commands::set_presence(state::AWAY));
+    s.advance(1_500);
+    assert_eq!(told(&s, a).concat(), [(bob, state::ONLINE)], "the first one is online");
+    s.done(first, commands::set_presence(state::AWAY));
+    s.advance(1_500);
+    assert_eq!(told(&s, a).concat()[1..], [(bob, state::AWAY)]);
+    let third = s.connect(bob);
+    s.advance(1_500);
+    assert_eq!(told(&s, a).concat()[2..], [(bob, state::ONLINE)], "a new session is online");
+    s.disconnect(third);
+    s.advance(1_500);
+    assert_eq!(told(&s, a).concat()[3..], [(bob, state::AWAY)]);
+}

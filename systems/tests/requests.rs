@@ -316,3 +316,27 @@ fn a_room_in_which_something_waits_stays_in_memory() {
     s.advance(1_500);
     assert_eq!(s.code(request), Code::Ok);
 }
+
+#[test]
+fn retries_that_are_refused_hold_nobody_up() {
+    let mut s = Scenario::new();
+    let (alice, mallory) = (s.user(1), s.user(2));
+    let (a, m) = (s.connect(alice), s.connect(mallory));
+    let room = s.create(a, kind::PUBLIC, &[]);
+    // The store takes its time for each of them.
+    let retries: Vec<_> = (0..30)
+        .map(|_| {
+            s.store.fail_read(|read| matches!(read.read, Read::Key { .. }), ReadFault::stale(200_000));
+            let key = s.key();
+            s.send(m, commands::retry(commands::post(room, key, "let me in")))
+        })
+        .collect();
+    s.tick();
+    let post = s.post(a, room, "hello");
+    s.advance(10);
+    assert_eq!(s.code(post), Code::Ok, "it does not wait for them");
+    s.advance(300);
+    assert!(retries.iter().all(|&retry| s.code(retry) == Code::Forbidden));
+    // Nor do they use up what the room takes.
+    assert_eq!(s.posted(a, room, "again"), 3);
+}

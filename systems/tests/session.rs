@@ -214,3 +214,24 @@ proptest! {
         s.posted(b, room, "all well");
     }
 }
+
+#[test]
+fn a_session_that_subscribes_without_end_is_slowed_down() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let mut refused = 0;
+    for _ in 0..500 {
+        match s.ask_code(a, commands::subscribe(room, EPOCH, 0)) {
+            Code::Ok => {}
+            code => {
+                assert_eq!(code, Code::RateLimited);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
+    s.advance(1_000);
+    assert_eq!(s.ask_code(a, commands::subscribe(room, EPOCH, 0)), Code::Ok);
+}

@@ -7,10 +7,12 @@ use crate::limits::{
     QUIC_CONNECTIONS_MAX, QUIC_DATAGRAM_BUFFER, QUIC_HANDSHAKES_MAX, QUIC_IDLE_TIMEOUT, QUIC_RECEIVE_WINDOW,
     QUIC_SEND_WINDOW, QUIC_STREAM_RECEIVE_WINDOW, QUIC_STREAMS_MAX,
 };
+use crate::transport::{Endpoint, VarInt};
 use aws_lc_rs::hmac;
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
+use quinn_proto::{
+    AckFrequencyConfig, EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, ServerConfig, TransportConfig,
+};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ pub enum EndpointError {
     Tls(#[from] rustls::Error),
     /// The TLS library lacks what QUIC needs.
     #[error("TLS cannot be used for QUIC: {0}")]
-    Suite(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    Suite(#[from] NoInitialCipherSuite),
     /// The port.
     #[error("cannot open the QUIC port {address}: {source}")]
     Bind {
@@ -45,7 +47,7 @@ fn transport() -> TransportConfig {
         .send_window(QUIC_SEND_WINDOW)
         .datagram_receive_buffer_size(Some(QUIC_DATAGRAM_BUFFER))
         .datagram_send_buffer_size(QUIC_DATAGRAM_BUFFER)
-        .ack_frequency_config(Some(quinn::AckFrequencyConfig::default()))
+        .ack_frequency_config(Some(AckFrequencyConfig::default()))
         .max_idle_timeout(IdleTimeout::try_from(QUIC_IDLE_TIMEOUT).ok());
     transport
 }
@@ -81,7 +83,7 @@ pub fn open(address: SocketAddr, keys: &Keys) -> Result<Endpoint, EndpointError>
     let sized = socket2::SockRef::from(&socket);
     let _less = sized.set_send_buffer_size(crate::limits::UDP_BUFFER);
     let _less = sized.set_recv_buffer_size(crate::limits::UDP_BUFFER);
-    Endpoint::new(endpoint, Some(server_config(keys)?), socket, Arc::new(quinn::TokioRuntime)).map_err(bind)
+    Endpoint::new(socket, endpoint, server_config(keys)?).map_err(bind)
 }
 
 /// Takes connections until the endpoint is closed.
@@ -95,9 +97,7 @@ pub(crate) async fn accept(endpoint: Endpoint, edge: Rc<Edge>) {
         }
         // Under load, who asks must show that the address is theirs before we do any work (RFC 9000 section 8.1.2).
         if edge.handshakes.get() >= QUIC_HANDSHAKES_MAX / 2 && incoming.may_retry() {
-            if let Err(error) = incoming.retry() {
-                tracing::debug!(%error, "no retry sent");
-            }
+            incoming.retry();
             continue;
         }
         let Ok(connecting) = incoming.accept() else { continue };
@@ -105,7 +105,7 @@ pub(crate) async fn accept(endpoint: Endpoint, edge: Rc<Edge>) {
         let edge = Rc::clone(&edge);
         tokio::task::spawn_local(async move {
             let deadline = tokio::time::Instant::now() + session::HELLO_TIMEOUT;
-            let connected = tokio::time::timeout_at(deadline, connecting).await;
+            let connected = tokio::time::timeout_at(deadline, connecting.established()).await;
             match connected {
                 Ok(Ok(connection)) => session::serve(connection, deadline, edge).await,
                 Ok(Err(error)) => {

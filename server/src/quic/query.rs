@@ -4,6 +4,7 @@ use super::endpoint::close_code;
 use super::session::FrameReader;
 use super::table::EdgeDeps;
 use crate::limits::QUERY_TIMEOUT;
+use crate::transport::{Connection, SendStream};
 use client_protocol::frame::Frame;
 use client_protocol::session::Reply;
 use client_protocol::{CloseCode, Code, FrameError, Query, ServerFrame, UserId};
@@ -12,11 +13,11 @@ use std::sync::Arc;
 /// A stream that a client opened beside its session.
 pub(super) struct Asked {
     /// Its connection.
-    pub(super) connection: quinn::Connection,
+    pub(super) connection: Connection,
     /// Who asks.
     pub(super) user: UserId,
     /// Where the answer goes.
-    pub(super) stream: quinn::SendStream,
+    pub(super) stream: SendStream,
     /// Where the query comes from.
     pub(super) reader: FrameReader,
 }
@@ -28,7 +29,7 @@ pub(super) async fn answer(deps: EdgeDeps, asked: Asked) {
     let answered = tokio::time::timeout(QUERY_TIMEOUT, async {
         let Some(frame) = reader.next().await? else { return Ok(false) };
         let answer = find(&deps, user, &frame).await?;
-        Ok(stream.write_all(&answer.encode()).await.is_ok())
+        Ok(stream.write_all(answer.encode()).await.is_ok())
     })
     .await;
     match answered {
@@ -38,7 +39,7 @@ pub(super) async fn answer(deps: EdgeDeps, asked: Asked) {
         }
         Ok(Err(code)) => connection.close(close_code(code), b"a query"),
         Ok(Ok(false)) | Err(_) => {
-            let _gone = stream.reset(close_code(CloseCode::ProtocolError));
+            stream.reset(close_code(CloseCode::ProtocolError));
         }
     }
 }

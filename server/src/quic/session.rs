@@ -5,6 +5,7 @@ use super::query;
 use super::table::{Edge, OpenRequests};
 use crate::auth::{AuthError, Identity};
 use crate::limits::{DATAGRAM_BURST, DATAGRAM_RATE, READ_BYTES_MAX};
+use crate::transport::{Connection, RecvStream, SendStream};
 use bytes::BytesMut;
 use client_protocol::frame::{Frame, kinds};
 use client_protocol::limits::{FRAME_BYTES_MAX, HELLO_BYTES_MAX, HELLO_TIMEOUT_MS, OPEN_REQUESTS_MAX};
@@ -21,13 +22,13 @@ pub(super) const HELLO_TIMEOUT: Duration = Duration::from_millis(HELLO_TIMEOUT_M
 
 /// Reads whole frames off a stream. Holds at most one frame and one read.
 pub(super) struct FrameReader {
-    stream: quinn::RecvStream,
+    stream: RecvStream,
     buffer: BytesMut,
     frame_bytes_max: usize,
 }
 
 impl FrameReader {
-    pub(super) fn new(stream: quinn::RecvStream, frame_bytes_max: usize) -> Self {
+    pub(super) fn new(stream: RecvStream, frame_bytes_max: usize) -> Self {
         Self { stream, buffer: BytesMut::new(), frame_bytes_max }
     }
 
@@ -46,7 +47,7 @@ impl FrameReader {
                 Err(FrameError::TooLarge { .. }) => return Err(CloseCode::FrameTooLarge),
                 Err(_) => return Err(CloseCode::ProtocolError),
             }
-            match self.stream.read_chunk(READ_BYTES_MAX, true).await {
+            match self.stream.read_chunk(READ_BYTES_MAX).await {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
                 Ok(None) | Err(_) => return Ok(None),
             }
@@ -55,7 +56,7 @@ impl FrameReader {
 }
 
 /// Serves a connection until it ends. Its hello must have come by `deadline`.
-pub(super) async fn serve(connection: quinn::Connection, deadline: tokio::time::Instant, edge: Rc<Edge>) {
+pub(super) async fn serve(connection: Connection, deadline: tokio::time::Instant, edge: Rc<Edge>) {
     let hello = tokio::time::timeout_at(deadline, hello(&connection, &edge)).await;
     edge.handshakes.set(edge.handshakes.get() - 1);
     let (reader, stream, hello, identity) = match hello {
@@ -98,10 +99,10 @@ impl Drop for Registered {
     }
 }
 
-type Greeted = (FrameReader, quinn::SendStream, Hello, Identity);
+type Greeted = (FrameReader, SendStream, Hello, Identity);
 
 /// Waits for the session stream and its hello, and checks the token.
-async fn hello(connection: &quinn::Connection, edge: &Rc<Edge>) -> Result<Greeted, CloseCode> {
+async fn hello(connection: &Connection, edge: &Rc<Edge>) -> Result<Greeted, CloseCode> {
     let (send, receive) = connection.accept_bi().await.map_err(|_| CloseCode::Normal)?;
     let mut reader = FrameReader::new(receive, HELLO_BYTES_MAX);
     let frame = reader.next().await?.ok_or(CloseCode::ProtocolError)?;
@@ -142,7 +143,7 @@ fn close_code_of(error: &AuthError) -> CloseCode {
 /// A session that has said hello.
 struct Live {
     edge: Rc<Edge>,
-    connection: quinn::Connection,
+    connection: Connection,
     session: SessionHandle,
     identity: Identity,
     open_requests: Rc<OpenRequests>,
@@ -158,6 +159,8 @@ impl Live {
                 biased;
                 _ = self.connection.closed() => return CloseCode::Normal,
                 frame = reader.next(), if may_read => match frame {
+                    // Not accepted, so not answered: the connection is about to be closed.
+                    Ok(Some(_)) if self.edge.deaf.get() => {}
                     Ok(Some(frame)) => if let Err(code) = self.take(frame).await { return code },
                     Ok(None) => return CloseCode::Normal,
                     Err(code) => return code,
@@ -212,7 +215,7 @@ impl Live {
         Ok(())
     }
 
-    fn query(&self, send: quinn::SendStream, receive: quinn::RecvStream) {
+    fn query(&self, send: SendStream, receive: RecvStream) {
         let asked = query::Asked {
             connection: self.connection.clone(),
             user: self.identity.user,

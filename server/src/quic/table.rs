@@ -5,6 +5,7 @@ use crate::limits::SESSION_BACKLOG_BYTES_MAX;
 use crate::queries::Queries;
 use crate::quic::endpoint::close_code;
 use crate::quic::writer::{self, Written};
+use crate::transport::{Connection, SendStream};
 use crate::world::WorldHandle;
 use bytes::Bytes;
 use client_protocol::CloseCode;
@@ -36,6 +37,8 @@ pub struct Edge {
     pub(super) handshakes: Cell<usize>,
     /// New connections are refused.
     pub(super) draining: Cell<bool>,
+    /// Requests are not read any more: those that were are answered, and the connections closed.
+    pub(super) deaf: Cell<bool>,
     slots: RefCell<Slots>,
 }
 
@@ -54,9 +57,9 @@ struct Entry {
 
 /// A connection that has said hello.
 pub(super) struct Live {
-    pub(super) connection: quinn::Connection,
+    pub(super) connection: Connection,
     /// The session stream; `None` while the writer task waits for the peer to take something.
-    pub(super) stream: Option<quinn::SendStream>,
+    pub(super) stream: Option<SendStream>,
     /// Frames that the stream has not taken.
     pub(super) backlog: VecDeque<Bytes>,
     backlog_bytes: usize,
@@ -98,12 +101,23 @@ impl Edge {
     /// An edge without connections.
     #[must_use]
     pub fn new(deps: EdgeDeps) -> Rc<Self> {
-        Rc::new(Self { deps, handshakes: Cell::new(0), draining: Cell::new(false), slots: RefCell::default() })
+        Rc::new(Self {
+            deps,
+            handshakes: Cell::new(0),
+            draining: Cell::new(false),
+            deaf: Cell::new(false),
+            slots: RefCell::default(),
+        })
     }
 
     /// Refuses new connections from now on.
     pub fn drain(&self) {
         self.draining.set(true);
+    }
+
+    /// Takes no more requests from now on.
+    pub fn stop_reading(&self) {
+        self.deaf.set(true);
     }
 
     /// Connections that are being made or have been: those that a drain waits for.
@@ -129,8 +143,8 @@ impl Edge {
     /// Gives a connection a handle.
     pub(super) fn register(
         &self,
-        connection: quinn::Connection,
-        stream: quinn::SendStream,
+        connection: Connection,
+        stream: SendStream,
         open_requests: Rc<OpenRequests>,
     ) -> SessionHandle {
         let mut slots = self.slots.borrow_mut();
@@ -260,7 +274,7 @@ impl Edge {
     }
 
     /// The writer task has caught up.
-    pub(super) fn written(self: &Rc<Self>, handle: SessionHandle, stream: quinn::SendStream) {
+    pub(super) fn written(self: &Rc<Self>, handle: SessionHandle, stream: SendStream) {
         let tell = self.with(handle, |live| {
             live.stream = Some(stream);
             std::mem::replace(&mut live.blocked, false)

@@ -14,7 +14,7 @@ const REQUESTS: u64 = 20_000;
 
 #[tokio::test]
 async fn who_does_not_read_answers_is_not_read() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--user-burst", "1000000"]);
     let account = register(&server, "ivan").await;
     // Room for the answers to a few dozen requests, not more.
     let mut small = transport();

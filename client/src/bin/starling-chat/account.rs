@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::profile::{Saved, now_ms};
 use crate::prompt;
 use crate::text::{clean, clean_line};
-use starling_client::rest::{self, LoggedIn, Me, ProfileChange, Registration, User};
+use starling_client::rest::{self, LoggedIn, Me, ProfileChange, Registration, RestError, User};
 use uuid::Uuid;
 
 /// Makes an account and logs in.
@@ -26,8 +26,20 @@ pub(crate) async fn login(context: &Context, args: Login) -> Result<(), Failure>
     let password = prompt::password(&args.password, false)?;
     let login = rest::Login { login: args.login, password, label: args.label.or(Some("starling-chat".into())) };
     let before = context.profile.load()?;
-    let made = context.rest(before.as_ref())?.login(&login).await?;
+    let made = context.rest(before.as_ref())?.login(&login).await.map_err(refused)?;
     keep(context, before.as_ref(), made)
+}
+
+/// Whoever cannot log in was refused; that their login has ended would say something else.
+fn refused(error: RestError) -> Failure {
+    match error {
+        RestError::Refused { code, detail, retry_after, .. } => Failure::Refused {
+            code,
+            message: detail,
+            retry_after_ms: retry_after.and_then(|time| u64::try_from(time.as_millis()).ok()),
+        },
+        other => other.into(),
+    }
 }
 
 fn keep(context: &Context, before: Option<&Saved>, made: LoggedIn) -> Result<(), Failure> {

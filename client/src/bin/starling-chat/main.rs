@@ -22,8 +22,17 @@ use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Ends with code 2 by itself where the arguments are wrong.
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // For scripts, mistakes in the arguments are what all mistakes are: one object on standard error.
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            let text = error.render().to_string();
+            let text = text.trim_start_matches("error: ").lines().next().unwrap_or_default().to_owned();
+            return Failure::Usage(text).report(true);
+        }
+        // Prints help, or what is wrong, and ends with code 0 or 2.
+        Err(error) => error.exit(),
+    };
     start_log(cli.options.verbose);
     let json = cli.options.json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -6,10 +6,10 @@ use starling_client::protocol::presence::state;
 use starling_client::protocol::room::{kind, role};
 
 /// Text of others without what would steer the terminal: control characters (but line ends and tabs) and marks that turn the
-/// direction of writing.
+/// direction of writing or have no width. (Joiners stay: some scripts, and emoji, need them.)
 pub(crate) fn clean(text: &str) -> String {
     text.chars()
-        .filter(|c| !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        .filter(|c| !matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}'))
         .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
         .collect()
 }

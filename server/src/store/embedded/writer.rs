@@ -8,7 +8,7 @@ use super::tables::{Overlay, Table, last_id_of};
 use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
 use crate::store::StoreError;
 use client_protocol::RoomId;
-use components::edge::{AppendRequest, AppendThen, StoreReply};
+use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -102,7 +102,9 @@ impl Writer {
             Ok(()) => self.dirty.extend(replies.iter().filter(|reply| reply.appended > 0).map(|reply| reply.room)),
             Err(error) => {
                 tracing::debug!(%error, "a commit was refused");
-                for reply in &mut replies {
+                // What was known before this commit is true without it.
+                let staged = |reply: &&mut AppendReply| reply.appended > 0 || reply.then == AppendThen::Done;
+                for reply in replies.iter_mut().filter(staged) {
                     reply.appended = 0;
                     reply.then = AppendThen::Unavailable;
                 }

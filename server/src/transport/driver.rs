@@ -1,0 +1,424 @@
+//! The driver: one task that moves packets between the socket and the connections, and knows when each connection wants the time.
+
+use super::connection::{Connection, Core, Handle, Interest};
+use super::socket::{self, Socket};
+use crate::limits::{QUIC_INCOMING_MAX, RECEIVE_ROUNDS_MAX, TRANSMITS_PER_TURN_MAX};
+use bytes::{Bytes, BytesMut};
+use quinn_proto::{
+    ConnectionError, ConnectionHandle, DatagramEvent, EndpointConfig, RetryError, ServerConfig, Transmit, VarInt,
+};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// What handles and the driver share.
+pub(super) struct Shared {
+    proto: RefCell<quinn_proto::Endpoint>,
+    /// By handle.
+    connections: RefCell<Vec<Option<Rc<Core>>>>,
+    open: Cell<usize>,
+    dirty: RefCell<Vec<Rc<Core>>>,
+    incoming: RefCell<VecDeque<quinn_proto::Incoming>>,
+    /// Answers to packets that belong to no connection.
+    responses: RefCell<Vec<(Transmit, Vec<u8>)>>,
+    closed: Cell<bool>,
+    /// The driver is at work.
+    in_turn: Cell<bool>,
+    /// The driver has something to do.
+    wake: Notify,
+    /// A connection has come, or none will any more.
+    arrived: Notify,
+    /// A connection has gone.
+    left: Notify,
+}
+
+impl Shared {
+    /// Has the driver look at a connection.
+    pub(super) fn look_at(&self, core: Rc<Core>) {
+        self.dirty.borrow_mut().push(core);
+        // The driver looks by itself at what it touches.
+        if !self.in_turn.get() {
+            self.wake.notify_one();
+        }
+    }
+
+    fn respond(&self, transmit: Transmit, bytes: Vec<u8>) {
+        self.responses.borrow_mut().push((transmit, bytes));
+        self.wake.notify_one();
+    }
+}
+
+/// A QUIC endpoint for incoming connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Endpoint {
+    shared: Rc<Shared>,
+    address: SocketAddr,
+}
+
+impl Endpoint {
+    /// Serves on `socket`. Must be called within a [`tokio::task::LocalSet`]: the driver is a task of it.
+    ///
+    /// # Errors
+    ///
+    /// Where the socket cannot be used.
+    pub fn new(socket: std::net::UdpSocket, endpoint: EndpointConfig, server: ServerConfig) -> io::Result<Self> {
+        let socket = Socket::new(socket)?;
+        let address = socket.local_addr()?;
+        let proto = quinn_proto::Endpoint::new(Arc::new(endpoint), Some(Arc::new(server)), !socket.may_fragment(), None);
+        let shared = Rc::new(Shared {
+            proto: RefCell::new(proto),
+            connections: RefCell::default(),
+            open: Cell::new(0),
+            dirty: RefCell::default(),
+            incoming: RefCell::default(),
+            responses: RefCell::default(),
+            closed: Cell::new(false),
+            in_turn: Cell::new(false),
+            wake: Notify::new(),
+            arrived: Notify::new(),
+            left: Notify::new(),
+        });
+        let driver =
+            Driver { shared: Rc::clone(&shared), socket, timers: BTreeSet::new(), buffer: Vec::new(), again: Vec::new() };
+        tokio::task::spawn_local(driver.run());
+        Ok(Self { shared, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections that are being made, stand, or are being closed.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.get()
+    }
+
+    /// The next client that wants to connect; `None` once the endpoint is closed.
+    pub async fn accept(&self) -> Option<Incoming> {
+        loop {
+            if self.shared.closed.get() {
+                return None;
+            }
+            if let Some(incoming) = self.shared.incoming.borrow_mut().pop_front() {
+                return Some(Incoming { proto: Some(incoming), shared: Rc::clone(&self.shared) });
+            }
+            self.shared.arrived.notified().await;
+        }
+    }
+
+    /// Closes all connections and takes no new ones.
+    pub fn close(&self, code: VarInt, reason: &[u8]) {
+        self.shared.closed.set(true);
+        let connections: Vec<Rc<Core>> = self.shared.connections.borrow().iter().flatten().cloned().collect();
+        let reason = Bytes::copy_from_slice(reason);
+        for core in connections {
+            if core.inner.borrow().error.is_none() {
+                core.close(code, reason.clone());
+            }
+        }
+        self.shared.arrived.notify_one();
+        self.shared.wake.notify_one();
+    }
+
+    /// Waits until all connections are gone, their last packets sent.
+    pub async fn wait_idle(&self) {
+        while self.shared.open.get() > 0 {
+            self.shared.left.notified().await;
+        }
+    }
+}
+
+/// A client that wants to connect. Dropping it refuses it.
+pub struct Incoming {
+    proto: Option<quinn_proto::Incoming>,
+    shared: Rc<Shared>,
+}
+
+impl Incoming {
+    /// Begins the handshake.
+    ///
+    /// # Errors
+    ///
+    /// Why there can be none.
+    pub fn accept(mut self) -> Result<Connecting, ConnectionError> {
+        let Some(incoming) = self.proto.take() else { return Err(ConnectionError::LocallyClosed) };
+        let mut response = Vec::new();
+        let accepted = self.shared.proto.borrow_mut().accept(incoming, Instant::now(), &mut response, None);
+        match accepted {
+            Ok((handle, proto)) => {
+                let core = Core::new(handle, proto, &self.shared);
+                let mut connections = self.shared.connections.borrow_mut();
+                if connections.len() <= handle.0 {
+                    connections.resize_with(handle.0 + 1, || None);
+                }
+                connections[handle.0] = Some(Rc::clone(&core));
+                self.shared.open.set(self.shared.open.get() + 1);
+                drop(connections);
+                core.touch();
+                Ok(Connecting { handle: Rc::new(Handle(core)) })
+            }
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.shared.respond(transmit, response);
+                }
+                Err(error.cause)
+            }
+        }
+    }
+
+    /// Whether the client can be asked to prove its address: it has not done so yet.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.proto.as_ref().is_some_and(quinn_proto::Incoming::may_retry)
+    }
+
+    /// Asks the client to prove its address (RFC 9000 section 8.1.2).
+    pub fn retry(mut self) {
+        let Some(incoming) = self.proto.take() else { return };
+        let mut response = Vec::new();
+        let asked = self.shared.proto.borrow_mut().retry(incoming, &mut response);
+        match asked {
+            Ok(transmit) => self.shared.respond(transmit, response),
+            Err(error) => self.proto = Some(RetryError::into_incoming(error)),
+        }
+    }
+
+    /// Refuses the client.
+    pub fn refuse(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.proto.take() {
+            let mut response = Vec::new();
+            let transmit = self.shared.proto.borrow_mut().refuse(incoming, &mut response);
+            self.shared.respond(transmit, response);
+        }
+    }
+}
+
+/// A handshake.
+pub struct Connecting {
+    handle: Rc<Handle>,
+}
+
+impl Connecting {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection.
+    pub async fn established(self) -> Result<Connection, ConnectionError> {
+        poll_fn(|context| {
+            let mut inner = self.handle.0.inner.borrow_mut();
+            if let Some(error) = &inner.error {
+                return Poll::Ready(Err(error.clone()));
+            }
+            if inner.connected {
+                return Poll::Ready(Ok(()));
+            }
+            inner.wait(Interest::Connected, context);
+            Poll::Pending
+        })
+        .await?;
+        Ok(Connection::new(self.handle))
+    }
+}
+
+struct Driver {
+    shared: Rc<Shared>,
+    socket: Socket,
+    /// When connections want to be called, one entry for each ([`Core::timer`]).
+    timers: BTreeSet<(Instant, usize)>,
+    /// Packets on their way from a connection to the socket.
+    buffer: Vec<u8>,
+    /// Connections that had more to say than one turn allows.
+    again: Vec<Rc<Core>>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let _stop = crate::stop::StopOnPanic("the QUIC driver");
+        let sleep = tokio::time::sleep_until(Instant::now().into());
+        let mut sleep = std::pin::pin!(sleep);
+        loop {
+            let due = self.timers.first().map(|(at, _)| *at);
+            if let Some(due) = due
+                && sleep.deadline() != due.into()
+            {
+                sleep.as_mut().reset(due.into());
+            }
+            tokio::select! {
+                biased;
+                () = self.shared.wake.notified() => {}
+                ready = self.socket.ready() => {
+                    if let Err(error) = ready {
+                        tracing::error!(%error, "the UDP socket failed");
+                        return;
+                    }
+                }
+                () = &mut sleep, if due.is_some() => {}
+            }
+            let more = self.turn();
+            if self.shared.closed.get() && self.shared.open.get() == 0 && Rc::strong_count(&self.shared) == 1 {
+                return;
+            }
+            // The world and the sessions live on this thread too.
+            if more {
+                self.shared.wake.notify_one();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Everything that can be done now, bounded. `true`: there may be more.
+    fn turn(&mut self) -> bool {
+        self.shared.in_turn.set(true);
+        self.socket.send_waiting();
+        if self.socket.takes_more() {
+            for core in std::mem::take(&mut self.again) {
+                core.touch();
+            }
+        }
+        let more = self.receive();
+        self.expire();
+        for (transmit, bytes) in self.shared.responses.take() {
+            self.socket.send(&transmit, &bytes);
+        }
+        let now = Instant::now();
+        let mut dirty = self.shared.dirty.take();
+        for core in dirty.drain(..) {
+            core.dirty.set(false);
+            self.pump(&core, now);
+        }
+        // The list keeps its room.
+        let mut late = self.shared.dirty.borrow_mut();
+        if late.is_empty() {
+            *late = dirty;
+        }
+        self.shared.in_turn.set(false);
+        more || !late.is_empty() || (!self.again.is_empty() && self.socket.takes_more())
+    }
+
+    /// Takes packets in. `true`: there may be more.
+    fn receive(&mut self) -> bool {
+        let now = Instant::now();
+        let shared = Rc::clone(&self.shared);
+        for _ in 0..RECEIVE_ROUNDS_MAX {
+            let received = self.socket.receive(|packet| {
+                let mut bytes = BytesMut::from(packet.bytes);
+                while !bytes.is_empty() {
+                    let one = bytes.split_to(packet.meta.stride.clamp(1, bytes.len()));
+                    take_packet(&shared, now, &packet.meta, one);
+                }
+            });
+            match received {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    tracing::warn!(%error, "packets could not be received");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Calls the connections whose time has come.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        while let Some(&(at, index)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            let Some(core) = self.shared.connections.borrow().get(index).cloned().flatten() else { continue };
+            core.timer.set(None);
+            let mut inner = core.inner.borrow_mut();
+            if inner.proto.poll_timeout().is_some_and(|due| due <= now) {
+                inner.proto.handle_timeout(now);
+            }
+            drop(inner);
+            core.touch();
+        }
+    }
+
+    /// Lets a connection say what it has to say: to the endpoint, to its handles, to its peer.
+    fn pump(&mut self, core: &Rc<Core>, now: Instant) {
+        let mut inner = core.inner.borrow_mut();
+        let inner = &mut *inner;
+        let mut gone = false;
+        let mut transmits = 0;
+        loop {
+            while let Some(event) = inner.proto.poll_endpoint_events() {
+                gone |= event.is_drained();
+                if let Some(answer) = self.shared.proto.borrow_mut().handle_event(core.handle, event) {
+                    inner.proto.handle_event(answer);
+                }
+            }
+            inner.forward_events();
+            if transmits >= TRANSMITS_PER_TURN_MAX || !self.socket.takes_more() {
+                self.again.push(Rc::clone(core));
+                break;
+            }
+            self.buffer.clear();
+            let Some(transmit) = inner.proto.poll_transmit(now, self.socket.segments_max(), &mut self.buffer) else { break };
+            transmits += 1;
+            self.socket.send(&transmit, &self.buffer[..transmit.size]);
+        }
+        if gone {
+            self.shared.connections.borrow_mut()[core.handle.0] = None;
+            if let Some(queued) = core.timer.take() {
+                self.timers.remove(&(queued, core.handle.0));
+            }
+            self.shared.open.set(self.shared.open.get().saturating_sub(1));
+            self.shared.left.notify_waiters();
+            return;
+        }
+        // Timers mostly move on: one that fires too early costs less than moving it each time.
+        if let Some(due) = inner.proto.poll_timeout()
+            && core.timer.get().is_none_or(|queued| due < queued)
+        {
+            if let Some(queued) = core.timer.replace(Some(due)) {
+                self.timers.remove(&(queued, core.handle.0));
+            }
+            self.timers.insert((due, core.handle.0));
+        }
+    }
+}
+
+/// Routes one packet.
+fn take_packet(shared: &Rc<Shared>, now: Instant, meta: &quinn_udp::RecvMeta, bytes: BytesMut) {
+    let mut response = Vec::new();
+    let routed = shared.proto.borrow_mut().handle(now, meta.addr, meta.dst_ip, socket::ecn(meta), bytes, &mut response);
+    match routed {
+        Some(DatagramEvent::ConnectionEvent(ConnectionHandle(index), event)) => {
+            let Some(core) = shared.connections.borrow().get(index).cloned().flatten() else { return };
+            core.inner.borrow_mut().proto.handle_event(event);
+            core.touch();
+        }
+        Some(DatagramEvent::NewConnection(incoming)) => {
+            if shared.closed.get() || shared.incoming.borrow().len() >= QUIC_INCOMING_MAX {
+                let transmit = shared.proto.borrow_mut().refuse(incoming, &mut response);
+                shared.respond(transmit, response);
+                return;
+            }
+            shared.incoming.borrow_mut().push_back(incoming);
+            shared.arrived.notify_one();
+        }
+        Some(DatagramEvent::Response(transmit)) => shared.respond(transmit, response),
+        None => {}
+    }
+}
