@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::connection::Connector;
 use crate::error::ClientError;
-use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, REQUEST_DEADLINE};
+use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, KEEP_ALIVE, KEEP_ALIVE_MIN, REQUEST_DEADLINE};
 use crate::session;
 use crate::tls::Trust;
 use crate::token::TokenProvider;
@@ -22,6 +22,7 @@ pub struct ClientBuilder {
     tokens: Option<Arc<dyn TokenProvider>>,
     device: Option<DeviceId>,
     connect_timeout: Duration,
+    keep_alive: Duration,
     request_deadline: Duration,
     backoff: (Duration, Duration),
 }
@@ -41,6 +42,7 @@ impl ClientBuilder {
             tokens: None,
             device: None,
             connect_timeout: CONNECT_TIMEOUT,
+            keep_alive: KEEP_ALIVE,
             request_deadline: REQUEST_DEADLINE,
             backoff: (BACKOFF_MIN, BACKOFF_MAX),
         }
@@ -82,6 +84,13 @@ impl ClientBuilder {
         self
     }
 
+    /// How often a quiet connection says something ([`KEEP_ALIVE`] if this is not called, [`KEEP_ALIVE_MIN`] at least). A server that crashed
+    /// and came back is noticed by the next packet: shorter costs it and the battery more, and notices sooner.
+    pub fn keep_alive(mut self, interval: Duration) -> Self {
+        self.keep_alive = interval.max(KEEP_ALIVE_MIN);
+        self
+    }
+
     /// Time after which a call without a final answer ends ([`REQUEST_DEADLINE`] if this is not called).
     pub fn request_deadline(mut self, deadline: Duration) -> Self {
         self.request_deadline = deadline;
@@ -113,6 +122,7 @@ impl ClientBuilder {
             loopback_only: matches!(trust, Trust::AnyOnLoopback),
             device: self.device.unwrap_or_else(|| DeviceId(Uuid::new_v4())),
             timeout: self.connect_timeout,
+            keep_alive: self.keep_alive,
         };
         session::start(connector, tokens, self.backoff, self.request_deadline).await
     }

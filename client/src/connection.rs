@@ -2,7 +2,7 @@
 
 use crate::error::ClientError;
 use crate::limits::{
-    CLOSE_LINGER, CLOSE_WAIT, CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE, SEND_WINDOW_BYTES,
+    CLOSE_LINGER, CLOSE_WAIT, CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, IDLE_TIMEOUT, SEND_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
 };
 use bytes::{Bytes, BytesMut};
@@ -27,6 +27,7 @@ pub(crate) struct Connector {
     pub(crate) loopback_only: bool,
     pub(crate) device: DeviceId,
     pub(crate) timeout: Duration,
+    pub(crate) keep_alive: Duration,
 }
 
 /// A session that was welcomed.
@@ -112,7 +113,7 @@ impl Connector {
             .send_window(SEND_WINDOW_BYTES)
             .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
             .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
-            .keep_alive_interval(Some(KEEP_ALIVE))
+            .keep_alive_interval(Some(self.keep_alive))
             .max_idle_timeout(IDLE_TIMEOUT.try_into().ok());
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));

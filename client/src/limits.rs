@@ -38,8 +38,10 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(5);
 pub const PULSE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often, at most.
 pub const PULSE_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// A quiet connection says something this often.
+/// A quiet connection says something this often, unless the builder says otherwise.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The shortest time that a builder may set.
+pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
 /// The access token is renewed this long before it ends, or after four fifths of its life if that is later.
 pub const REAUTH_LEAD: Duration = Duration::from_secs(60);
 /// Tokens are not renewed more often than this.

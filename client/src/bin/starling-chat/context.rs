@@ -21,6 +21,8 @@ const SERVER: &str = "127.0.0.1:4433";
 const API: &str = "http://127.0.0.1:8080";
 /// Its certificate, where a server that was started here puts it.
 const CA: &str = "data/cert.pem";
+/// Someone may be looking on, so a server that went away is to be noticed soon.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// Time for the first connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -125,6 +127,7 @@ impl Session<'_> {
             .tokens(self.tokens.clone())
             .device(DeviceId(device))
             .connect_timeout(CONNECT_TIMEOUT.min(self.context.timeout()))
+            .keep_alive(KEEP_ALIVE)
             .request_deadline(self.context.timeout());
         if let Some(name) = place.server_name {
             builder = builder.server_name(name);
