@@ -40,6 +40,12 @@ pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
 pub const QUIC_INCOMING_MAX: usize = 1_024;
 /// Calls to the system that take packets in before other work has its turn.
 pub const RECEIVE_ROUNDS_MAX: usize = 8;
+/// Packets a second above which the socket is read at intervals.
+pub const RECEIVE_BUSY_PER_S: f64 = 4_000.0;
+/// The time over which they are counted.
+pub const RECEIVE_WINDOW: Duration = Duration::from_millis(16);
+/// The interval: well below the ticks of a world that is as busy.
+pub const RECEIVE_INTERVAL: Duration = Duration::from_millis(1);
 /// Transmissions of one connection before others have their turn.
 pub const TRANSMITS_PER_TURN_MAX: usize = 16;
 /// Transmissions that wait for the system to take packets again; connections say nothing more meanwhile.

@@ -2,7 +2,9 @@
 
 use super::connection::{Connection, Core, Handle, Interest};
 use super::socket::{self, Socket};
-use crate::limits::{QUIC_INCOMING_MAX, RECEIVE_ROUNDS_MAX, TRANSMITS_PER_TURN_MAX};
+use crate::limits::{
+    QUIC_INCOMING_MAX, RECEIVE_BUSY_PER_S, RECEIVE_INTERVAL, RECEIVE_ROUNDS_MAX, RECEIVE_WINDOW, TRANSMITS_PER_TURN_MAX,
+};
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
     ConnectionError, ConnectionHandle, DatagramEvent, EndpointConfig, RetryError, ServerConfig, Transmit, VarInt,
@@ -85,8 +87,14 @@ impl Endpoint {
             arrived: Notify::new(),
             left: Notify::new(),
         });
-        let driver =
-            Driver { shared: Rc::clone(&shared), socket, timers: BTreeSet::new(), buffer: Vec::new(), again: Vec::new() };
+        let driver = Driver {
+            shared: Rc::clone(&shared),
+            socket,
+            timers: BTreeSet::new(),
+            buffer: Vec::new(),
+            again: Vec::new(),
+            pace: Pace::new(Instant::now()),
+        };
         tokio::task::spawn_local(driver.run());
         Ok(Self { shared, address })
     }
@@ -246,6 +254,40 @@ struct Driver {
     buffer: Vec<u8>,
     /// Connections that had more to say than one turn allows.
     again: Vec<Rc<Core>>,
+    pace: Pace,
+}
+
+/// How often the socket is read. Many clients acknowledge one by one, and waking up for each costs more than what it says: with much
+/// to read, it is left to gather for [`RECEIVE_INTERVAL`].
+#[derive(Debug)]
+struct Pace {
+    /// Packets since `since`.
+    packets: u32,
+    since: Instant,
+    busy: bool,
+    /// The socket is not read before.
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { packets: 0, since: now, busy: false, not_before: None }
+    }
+
+    fn may_read(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| now >= at)
+    }
+
+    /// So many packets were read.
+    fn note(&mut self, packets: u32, now: Instant) {
+        self.packets = self.packets.saturating_add(packets);
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= RECEIVE_WINDOW {
+            self.busy = f64::from(self.packets) > elapsed.as_secs_f64() * RECEIVE_BUSY_PER_S;
+            (self.packets, self.since) = (0, now);
+        }
+        self.not_before = self.busy.then(|| now + RECEIVE_INTERVAL);
+    }
 }
 
 impl Driver {
@@ -254,7 +296,9 @@ impl Driver {
         let sleep = tokio::time::sleep_until(Instant::now().into());
         let mut sleep = std::pin::pin!(sleep);
         loop {
-            let due = self.timers.first().map(|(at, _)| *at);
+            let may_read = self.pace.may_read(Instant::now());
+            let timer = self.timers.first().map(|(at, _)| *at);
+            let due = timer.into_iter().chain(self.pace.not_before.filter(|_| !may_read)).min();
             if let Some(due) = due
                 && sleep.deadline() != due.into()
             {
@@ -263,7 +307,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = self.shared.wake.notified() => {}
-                ready = self.socket.ready() => {
+                ready = self.socket.ready(), if may_read => {
                     if let Err(error) = ready {
                         tracing::error!(%error, "the UDP socket failed");
                         return;
@@ -315,12 +359,23 @@ impl Driver {
     /// Takes packets in. `true`: there may be more.
     fn receive(&mut self) -> bool {
         let now = Instant::now();
+        if !self.pace.may_read(now) {
+            return false;
+        }
+        let mut packets = 0;
+        let more = self.receive_now(now, &mut packets);
+        self.pace.note(packets, now);
+        more
+    }
+
+    fn receive_now(&mut self, now: Instant, packets: &mut u32) -> bool {
         let shared = Rc::clone(&self.shared);
         for _ in 0..RECEIVE_ROUNDS_MAX {
             let received = self.socket.receive(|packet| {
                 let mut bytes = BytesMut::from(packet.bytes);
                 while !bytes.is_empty() {
                     let one = bytes.split_to(packet.meta.stride.clamp(1, bytes.len()));
+                    *packets += 1;
                     take_packet(&shared, now, &packet.meta, one);
                 }
             });
