@@ -5,7 +5,7 @@ use crate::limits::{ROUNDS_MAX, WORKERS_MAX};
 use crate::run::LoadOptions;
 use crate::scenario::Scenario;
 use crate::target::starling::{Access, Other, Own};
-use crate::target::{Target, peer};
+use crate::target::{Kind, Target, Targets};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -121,9 +121,10 @@ pub struct Common {
     /// Threads of the load process [default: half of the cores].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u32>,
-    /// Other servers to run beside it, in the same rounds, in turn; ratios are printed. Fetched with npm on first use.
+    /// Other servers to run beside it, in the same rounds, in turn; ratios are printed. What is missing is told, with the
+    /// command that brings it; scripts are fetched with npm on first use.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEERS")]
-    pub peers: Vec<peer::Kind>,
+    pub peers: Vec<Kind>,
     /// One JSON object a round and line, instead of text.
     #[arg(long)]
     pub json: bool,
@@ -169,14 +170,14 @@ impl Common {
     /// # Errors
     ///
     /// As [`Self::target`].
-    pub fn targets(&self) -> Result<(Vec<Box<dyn Target>>, Vec<BenchError>), BenchError> {
+    pub fn targets(&self) -> Result<(Targets, Vec<BenchError>), BenchError> {
         let mut targets = vec![self.target()?];
         let mut missing = Vec::new();
         let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
         let folder = program.parent().unwrap_or(Path::new(".")).join("bench-peers");
         for kind in &self.peers {
-            match peer::Peer::new(*kind, &folder, self.pin_server.clone()) {
-                Ok(peer) => targets.push(Box::new(peer)),
+            match kind.target(&folder, self.pin_server.clone()) {
+                Ok(peer) => targets.push(peer),
                 Err(error) => missing.push(error),
             }
         }

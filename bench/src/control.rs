@@ -53,6 +53,28 @@ pub enum Protocol {
         /// Certificates to trust, PEM.
         ca_pem: String,
     },
+    /// NATS over TLS: a room is a subject.
+    Nats {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
+    /// MQTT 3.1.1 over TLS, QoS 0: a room is a topic.
+    Mqtt {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
+}
+
+impl Protocol {
+    /// Whether each send is answered, with the seq of its event.
+    #[must_use]
+    pub const fn acknowledges(&self) -> bool {
+        !matches!(self, Self::Nats { .. } | Self::Mqtt { .. })
+    }
 }
 
 /// Who a session is and what it reads.
@@ -101,14 +123,14 @@ pub struct LoadResult {
     pub client_packets: u64,
     /// From due to received, of messages that were due while measured.
     pub latency: Latencies,
-    /// From due to reply, of the same messages.
-    pub ack: Latencies,
+    /// From due to reply, of the same messages; `None` where the protocol has no replies.
+    pub ack: Option<Latencies>,
     /// From due to written, of the same messages: what the harness itself adds.
     pub lag: Latencies,
     /// Sends written.
     pub sent: u64,
-    /// Sends that were answered with `ok`.
-    pub acked: u64,
+    /// Sends that were answered with `ok`; `None` where the protocol has no replies.
+    pub acked: Option<u64>,
     /// Other answers, by code.
     pub refused: BTreeMap<String, u64>,
     /// Sends that never had an answer.
@@ -117,7 +139,7 @@ pub struct LoadResult {
     pub held: u64,
     /// Frames of events that did not begin where the one before ended.
     pub gaps: u64,
-    /// Acknowledged events that some session did not get.
+    /// Acknowledged events that some session did not get; where nothing is acknowledged, of all that were sent.
     pub lost: u64,
     /// What sessions complained of: lost connections, resets, frames that make no sense.
     pub faults: Vec<String>,

@@ -1,6 +1,6 @@
 //! Figures of a round, the verdict on it, and how both are shown.
 
-use crate::histogram::Quantiles;
+use crate::histogram::{Latencies, Quantiles};
 use crate::limits::{ACHIEVED_MIN, LAG_P99_MS_MAX, MEMORY_SESSIONS_MIN, OTHERS_CORES_MAX};
 use crate::machine::Machine;
 use crate::run::Round;
@@ -34,8 +34,8 @@ pub struct Report {
     pub server_threads: Vec<(String, f64)>,
     /// From due to received.
     pub latency: Quantiles,
-    /// From due to the reply, which says that the message is durable.
-    pub ack: Quantiles,
+    /// From due to the reply, which Starling gives when the message is durable; `None` where the protocol has no replies.
+    pub ack: Option<Quantiles>,
     /// From due to written by the harness; it is part of both.
     pub lag: Quantiles,
     /// UDP datagrams, or TCP segments, that the server sent, for one delivery.
@@ -65,7 +65,7 @@ pub struct Report {
     pub held: u64,
     /// Breaks in the order of seqs.
     pub gaps: u64,
-    /// Acknowledged events that some session did not get.
+    /// Acknowledged events that some session did not get; where nothing is acknowledged, of all that were sent.
     pub lost: u64,
     /// Why the round failed; empty if it did not.
     pub problems: Vec<String>,
@@ -101,7 +101,7 @@ impl Report {
             server_cores: server.map(crate::procfs::Usage::cores),
             server_threads: server.map(thread_parts).unwrap_or_default(),
             latency: result.latency.quantiles(),
-            ack: result.ack.quantiles(),
+            ack: result.ack.as_ref().map(Latencies::quantiles),
             lag: result.lag.quantiles(),
             server_packets_per_delivery: each(result.server_packets as f64),
             client_packets_per_delivery: each(result.client_packets as f64),
@@ -135,7 +135,7 @@ impl Report {
         let part = self.achieved_part();
         add(part < ACHIEVED_MIN, format!("only {:.1} % of the offered deliveries came", part * 100.0));
         add(self.gaps > 0, format!("{} gaps or doubles in the order of events", self.gaps));
-        add(self.lost > 0, format!("{} acknowledged events did not arrive", self.lost));
+        add(self.lost > 0, format!("{} events that should have did not arrive", self.lost));
         let refused: Vec<String> = self.refused.iter().map(|(code, count)| format!("{count} {code}")).collect();
         add(!refused.is_empty(), format!("sends were refused: {}", refused.join(", ")));
         add(self.unanswered > 0, format!("{} sends had no answer", self.unanswered));
@@ -188,7 +188,10 @@ impl Report {
             )?;
         }
         writeln!(f, "  latency        {} (due to received, {} of them)", quantiles(&self.latency), self.latency.count)?;
-        writeln!(f, "  ack            {} (due to reply)", quantiles(&self.ack))?;
+        match &self.ack {
+            Some(ack) => writeln!(f, "  ack            {} (due to reply)", quantiles(ack))?,
+            None => writeln!(f, "  ack            not applicable: this protocol has no replies")?,
+        }
         let (out, back) = (self.server_packets_per_delivery, self.client_packets_per_delivery);
         let (bytes, per_s) = (self.server_bytes_per_delivery, self.server_packets_per_s);
         writeln!(

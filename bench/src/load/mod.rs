@@ -1,9 +1,14 @@
 //! The load process: reads a plan, connects its sessions, sends at due times, counts what arrives. It speaks with the orchestrator
 //! over its standard input and output ([`crate::control`]) and measures nothing about the server's process.
 //!
-//! What is particular to a protocol is in `session` and `receiver` (Starling's own) and in `websocket` (peers); the clock, the pacer, the counters and this file serve any.
+//! What is particular to a protocol is in `session` and `receiver` (Starling's own), `websocket` and `broker` (peers); the clock, the
+//! pacer, the counters and this file serve any.
 
+pub mod broker;
+pub mod dial;
 pub mod meter;
+pub mod mqtt;
+pub mod nats;
 pub mod pacer;
 pub mod receiver;
 pub mod session;
@@ -15,6 +20,7 @@ pub mod worker;
 
 use crate::control::{GO, LoadResult, Plan, Said};
 use crate::error::BenchError;
+use crate::histogram::Latencies;
 use crate::limits::{DRAIN_TIMEOUT, START_DELAY, WORKERS_MAX};
 use crate::schedule::Schedule;
 use meter::{Clock, Meter};
@@ -184,9 +190,18 @@ impl Crew {
         acked
     }
 
-    /// Acknowledged events that did not arrive, summed over the sessions.
+    /// How many messages were sent to each room.
+    fn sent_to_rooms(&self) -> Vec<u64> {
+        let mut sent = vec![0; self.plan.scenario.rooms as usize];
+        for session in &self.sessions {
+            sent[self.plan.scenario.room_of(session.index as u32) as usize] += session.state.sent.load(Relaxed);
+        }
+        sent
+    }
+
+    /// Acknowledged events, or all where nothing is acknowledged, that did not arrive, summed over the sessions.
     fn missing(&self) -> u64 {
-        let acked = self.acked_seqs();
+        let acked = if self.plan.protocol.acknowledges() { self.acked_seqs() } else { self.sent_to_rooms() };
         let missing = |session: &Ready| {
             let room = self.plan.scenario.room_of(session.index as u32) as usize;
             acked[room].saturating_sub(session.state.cursor.load(Relaxed))
@@ -195,6 +210,9 @@ impl Crew {
     }
 
     fn unanswered(&self) -> u64 {
+        if !self.plan.protocol.acknowledges() {
+            return 0;
+        }
         let open = |session: &Ready| session.state.sent.load(Relaxed).saturating_sub(session.state.answered.load(Relaxed));
         self.sessions.iter().map(open).sum()
     }
@@ -219,10 +237,11 @@ impl Crew {
             ..LoadResult::default()
         };
         let mut refused: BTreeMap<String, u64> = BTreeMap::new();
+        let (mut ack, mut acked) = (Latencies::default(), 0);
         for worker in &self.workers {
             let histograms = worker.meter.histograms();
             result.latency.merge(&histograms.latency);
-            result.ack.merge(&histograms.ack);
+            ack.merge(&histograms.ack);
             result.lag.merge(&histograms.lag);
             for (code, count) in worker.meter.refused() {
                 *refused.entry(code).or_default() += count;
@@ -232,9 +251,10 @@ impl Crew {
         result.refused = refused;
         for session in &self.sessions {
             result.sent += session.state.sent.load(Relaxed);
-            result.acked += session.state.acked.load(Relaxed);
+            acked += session.state.acked.load(Relaxed);
             result.gaps += session.state.gaps.load(Relaxed);
         }
+        (result.ack, result.acked) = self.plan.protocol.acknowledges().then_some((ack, acked)).unzip();
         result
     }
 

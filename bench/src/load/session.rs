@@ -1,11 +1,12 @@
 //! A native session: connect, hello, subscribe; then one task that reads and one that writes. No reconnecting, no caches: what the
 //! client costs must not drown what the server costs.
 
+use super::dial;
 use super::receiver::Receiver;
 use super::stamp;
 use super::tally::Tally;
 use crate::control::SessionPlan;
-use crate::limits::{CONNECT_ATTEMPTS, CONNECT_TIMEOUT, READ_BYTES_MAX};
+use crate::limits::READ_BYTES_MAX;
 use bytes::BytesMut;
 use client_protocol::chat::{Body, MessageTail, PostMessage};
 use client_protocol::frame::Frame;
@@ -16,7 +17,6 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{ClientFrame, Code, Command, DeviceId, Key, MINOR_VERSION, RoomId, ServerFrame};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -40,18 +40,7 @@ pub struct Live {
 ///
 /// Why the last attempt failed, in words.
 pub async fn open(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, plan: &SessionPlan) -> Result<Live, String> {
-    let mut why = String::new();
-    for attempt in 0..CONNECT_ATTEMPTS {
-        if attempt > 0 {
-            tokio::time::sleep(Duration::from_millis(100) * attempt).await;
-        }
-        why = match tokio::time::timeout(CONNECT_TIMEOUT, open_once(endpoint, address, name, plan)).await {
-            Ok(Ok(live)) => return Ok(live),
-            Ok(Err(why)) => why,
-            Err(_) => format!("nothing within {CONNECT_TIMEOUT:?}"),
-        };
-    }
-    Err(why)
+    dial::retried(|| open_once(endpoint, address, name, plan)).await
 }
 
 async fn open_once(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, plan: &SessionPlan) -> Result<Live, String> {

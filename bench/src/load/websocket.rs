@@ -1,16 +1,14 @@
 //! Sessions of peers that speak WebSocket over TLS. What they say is in `bench/peers/`.
 
+use super::dial;
 use super::stamp;
 use super::tally::Tally;
 use super::wire::Wire;
-use crate::limits::{CONNECT_ATTEMPTS, CONNECT_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX};
+use crate::limits::SOCKET_MESSAGE_BYTES_MAX;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
@@ -58,24 +56,11 @@ pub struct Live {
 ///
 /// Why the last attempt failed, in words.
 pub async fn open(address: SocketAddr, tls: &TlsConnector, dialect: Dialect, room: Uuid) -> Result<Live, String> {
-    let mut why = String::new();
-    for attempt in 0..CONNECT_ATTEMPTS {
-        tokio::time::sleep(Duration::from_millis(100) * attempt).await;
-        why = match tokio::time::timeout(CONNECT_TIMEOUT, open_once(address, tls, dialect, room)).await {
-            Ok(Ok(live)) => return Ok(live),
-            Ok(Err(why)) => why,
-            Err(_) => format!("nothing within {CONNECT_TIMEOUT:?}"),
-        };
-    }
-    Err(why)
+    dial::retried(|| open_once(address, tls, dialect, room)).await
 }
 
 async fn open_once(address: SocketAddr, tls: &TlsConnector, dialect: Dialect, room: Uuid) -> Result<Live, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| format!("connecting: {error}"))?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let wire = Wire::Tcp(Arc::new(stream.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?));
-    let name = "localhost".try_into().map_err(|error| format!("{error}"))?;
-    let stream = tls.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
+    let (stream, wire) = dial::secured(address, tls).await?;
     let path = match dialect {
         Dialect::Plain => format!("wss://localhost/?room={room}"),
         Dialect::SocketIo => format!("wss://localhost/socket.io/?EIO=4&transport=websocket&room={room}"),

@@ -1,5 +1,6 @@
 //! A worker: a thread with a runtime, its sockets, and its share of the sessions.
 
+use super::broker::{self, Language};
 use super::meter::{Clock, Meter, SessionState};
 use super::session;
 use super::tally::Tally;
@@ -74,19 +75,24 @@ pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, Str
 enum Dialer {
     Native { endpoints: Vec<Endpoint>, address: SocketAddr, name: String },
     WebSocket { tls: TlsConnector, address: SocketAddr, dialect: Dialect },
+    Broker { tls: TlsConnector, address: SocketAddr, language: Language },
 }
 
 /// A session that was opened.
 enum Opened {
     Native(session::Live),
     WebSocket(Box<websocket::Live>),
+    Broker(Box<broker::Live>),
 }
 
 impl Dialer {
     fn new(protocol: &Protocol) -> Result<Self, String> {
+        let tls = |ca_pem: &str| Ok::<_, String>(TlsConnector::from(Arc::new(tls_config(ca_pem)?)));
         let websocket = |address: &SocketAddr, ca_pem: &str, dialect| {
-            let tls = TlsConnector::from(Arc::new(tls_config(ca_pem)?));
-            Ok(Self::WebSocket { tls, address: *address, dialect })
+            Ok(Self::WebSocket { tls: tls(ca_pem)?, address: *address, dialect })
+        };
+        let broker = |address: &SocketAddr, ca_pem: &str, language| {
+            Ok(Self::Broker { tls: tls(ca_pem)?, address: *address, language })
         };
         match protocol {
             Protocol::Native { address, server_name, ca_pem } => {
@@ -95,6 +101,8 @@ impl Dialer {
             }
             Protocol::WebSocket { address, ca_pem } => websocket(address, ca_pem, Dialect::Plain),
             Protocol::SocketIo { address, ca_pem } => websocket(address, ca_pem, Dialect::SocketIo),
+            Protocol::Nats { address, ca_pem } => broker(address, ca_pem, Language::Nats),
+            Protocol::Mqtt { address, ca_pem } => broker(address, ca_pem, Language::Mqtt),
         }
     }
 
@@ -107,6 +115,10 @@ impl Dialer {
             Self::WebSocket { tls, address, dialect } => {
                 let live = websocket::open(*address, tls, *dialect, plan.room).await?;
                 Ok(Opened::WebSocket(Box::new(live)))
+            }
+            Self::Broker { tls, address, language } => {
+                let live = broker::open(*address, tls, *language, plan.room).await?;
+                Ok(Opened::Broker(Box::new(live)))
             }
         }
     }
@@ -154,6 +166,11 @@ fn begin(share: &Share, index: usize, opened: Opened) -> Ready {
         Opened::WebSocket(live) => {
             let wire = live.wire.clone();
             websocket::start(*live, scenario.body_bytes, dues, tally);
+            wire
+        }
+        Opened::Broker(live) => {
+            let wire = live.wire.clone();
+            broker::start(*live, scenario.body_bytes, dues, tally);
             wire
         }
     };

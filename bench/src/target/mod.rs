@@ -1,6 +1,8 @@
 //! The servers that can be measured. A target starts (or finds) a server, brings users and rooms into it, and says how the load process
 //! is to speak to it.
 
+pub mod broker;
+pub mod certificate;
 pub mod peer;
 pub mod process;
 pub mod rest;
@@ -9,7 +11,48 @@ pub mod starling;
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
 use crate::scenario::Scenario;
+use clap::ValueEnum;
 use std::path::Path;
+use uuid::Uuid;
+
+/// Other servers that are run beside Starling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// uWebSockets in Bun: WebSocket over TLS, nothing stored.
+    Uws,
+    /// socket.io in Node: WebSocket over TLS, nothing stored.
+    Socketio,
+    /// nats-server: plain PUB over TLS, nothing stored, nothing acknowledged.
+    Nats,
+    /// mosquitto: MQTT 3.1.1 over TLS, QoS 0.
+    Mosquitto,
+}
+
+impl Kind {
+    /// The target, whose programs are in `folder` or are brought there where that is possible.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchError::Peer`] where it cannot be had.
+    pub fn target(self, folder: &Path, cores: Option<String>) -> Result<Box<dyn Target>, BenchError> {
+        Ok(match self {
+            Self::Uws => Box::new(peer::Peer::new(peer::Kind::Uws, folder, cores)?),
+            Self::Socketio => Box::new(peer::Peer::new(peer::Kind::Socketio, folder, cores)?),
+            Self::Nats => Box::new(broker::Broker::new(broker::Kind::Nats, &folder.join("bin"), cores)?),
+            Self::Mosquitto => Box::new(broker::Broker::new(broker::Kind::Mosquitto, &folder.join("bin"), cores)?),
+        })
+    }
+}
+
+/// Plans for a server that knows no users: a room is whatever name its members give.
+fn plans(scenario: &Scenario) -> Vec<SessionPlan> {
+    let rooms: Vec<Uuid> = (0..scenario.rooms).map(|_| Uuid::new_v4()).collect();
+    let session = |index: u32| SessionPlan { token: String::new(), room: rooms[scenario.room_of(index) as usize] };
+    (0..scenario.sessions()).map(session).collect()
+}
+
+/// Several of them.
+pub type Targets = Vec<Box<dyn Target>>;
 
 /// A sort of server.
 pub trait Target {
