@@ -30,6 +30,14 @@ pub enum What {
     /// The load process; started by the others.
     #[command(hide = true)]
     Load,
+    /// The floor on quinn, a server; started by the others.
+    #[command(hide = true)]
+    FloorQuic {
+        /// Certificate, PEM.
+        cert: PathBuf,
+        /// Its key, PEM.
+        key: PathBuf,
+    },
 }
 
 /// A scenario by name.

@@ -39,6 +39,18 @@ pub enum Protocol {
         /// Certificates to trust, PEM.
         ca_pem: String,
     },
+    /// The floor on quinn ([`crate::floor::quic`]).
+    Floor {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
+    /// The floor without a server ([`crate::floor::aead`]): the load process does it, and is what is measured.
+    Aead {
+        /// Cores to pin it to.
+        cores: Option<String>,
+    },
     /// Binary messages over a WebSocket over TLS, as `bench/peers/uws.js` says.
     WebSocket {
         /// Where the server listens.
@@ -73,7 +85,7 @@ impl Protocol {
     /// Whether each send is answered, with the seq of its event.
     #[must_use]
     pub const fn acknowledges(&self) -> bool {
-        !matches!(self, Self::Nats { .. } | Self::Mqtt { .. })
+        !matches!(self, Self::Nats { .. } | Self::Mqtt { .. } | Self::Aead { .. })
     }
 }
 

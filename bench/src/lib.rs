@@ -6,6 +6,7 @@
 //! | [`schedule`] | when each send is due; made before the run, never moved by what the server does |
 //! | [`target`] | the servers that can be measured, and how users and rooms come to be there |
 //! | [`load`] | the load process: connections, sends at their due times, what arrives and when |
+//! | [`floor`] | what delivering costs at least |
 //! | [`control`] | JSON lines between the two processes |
 //! | [`procfs`], [`machine`] | what the kernel says about a process and about the machine |
 //! | [`run`] | one round: start, populate, load, sample, stop |
@@ -17,6 +18,7 @@
 pub mod cli;
 pub mod control;
 pub mod error;
+pub mod floor;
 pub mod histogram;
 pub mod limits;
 pub mod load;

@@ -32,6 +32,18 @@ pub const OPEN_SENDS_MAX: usize = SEND_QUEUE_MAX + client_protocol::limits::OPEN
 pub const READ_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a message of a peer.
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Messages that wait for a client of the floor; who has more is dropped.
+pub const FLOOR_QUEUE_MAX: usize = 4_096;
+/// Messages that the floor hands to a stream together.
+pub const FLOOR_WRITE_MAX: usize = 64;
+/// Windows and buffers of the floor, in bytes: those of Starling's QUIC edge.
+pub const FLOOR_SEND_WINDOW: u64 = 64 * 1024;
+/// See [`FLOOR_SEND_WINDOW`].
+pub const FLOOR_STREAM_RECEIVE_WINDOW: u32 = 64 * 1024;
+/// See [`FLOOR_SEND_WINDOW`].
+pub const FLOOR_RECEIVE_WINDOW: u32 = 128 * 1024;
+/// See [`FLOOR_SEND_WINDOW`].
+pub const FLOOR_DATAGRAM_BUFFER: usize = 16 * 1024;
 /// Time for the peers to be installed.
 pub const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// A connection without traffic sends a PING after this time (docs/protocol.md asks for 15 to 20 s).

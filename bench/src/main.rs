@@ -5,13 +5,14 @@ use starling_bench::cli::{Cli, Common, What};
 use starling_bench::error::BenchError;
 use starling_bench::report::{self, Report};
 use starling_bench::scenario::Scenario;
-use starling_bench::{load, run};
+use starling_bench::{floor, load, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         What::Run(args) => measure(&args.scenarios(), &args.common),
         What::Latency(args) => measure(&[args.scenario()], &args.common),
+        What::FloorQuic { cert, key } => floor::quic::serve(&cert, &key).map(|()| true),
         What::Load => load::run(&mut std::io::stdin().lock(), &mut std::io::stdout().lock()).map(|()| true),
     };
     match outcome {

@@ -51,8 +51,8 @@ pub struct Report {
     /// What the connections, and the warm-up, added to it by the start of the measurement, for one connection, in bytes; `None` for
     /// less than [`MEMORY_SESSIONS_MIN`] of them.
     pub rss_per_connection: Option<f64>,
-    /// Sessions that were connected and subscribed in a second.
-    pub connects_per_s: f64,
+    /// Sessions that were connected and subscribed in a second; `None` where there are none.
+    pub connects_per_s: Option<f64>,
     /// Cores that the load process used.
     pub clients_cores: f64,
     /// Cores that everything else on the machine used, the kernel's own threads included.
@@ -109,7 +109,7 @@ impl Report {
             server_packets_per_s: per_s(result.server_packets as f64),
             rss: server.map(|usage| usage.rss),
             rss_per_connection: grown.map(|bytes| bytes as f64 / sessions),
-            connects_per_s: sessions * 1_000.0 / (round.connect_ms.max(1) as f64),
+            connects_per_s: round.connect_ms.map(|ms| sessions * 1_000.0 / (ms.max(1) as f64)),
             clients_cores: round.clients.cores(),
             others_cores: round.others_cpu_s.map(per_s),
             refused: result.refused.clone(),
@@ -172,6 +172,11 @@ impl Report {
         if self.offered_per_s > 0.0 { self.achieved_per_s / self.offered_per_s } else { 1.0 }
     }
 
+    /// A figure of latency, where latencies were taken.
+    fn taken(&self, ms: f64) -> Option<f64> {
+        (self.latency.count > 0).then_some(ms)
+    }
+
     fn fmt_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let achieved = self.achieved_part() * 100.0;
         writeln!(
@@ -187,10 +192,13 @@ impl Report {
                 threads(&self.server_threads)
             )?;
         }
-        writeln!(f, "  latency        {} (due to received, {} of them)", quantiles(&self.latency), self.latency.count)?;
+        match self.latency.count {
+            0 => writeln!(f, "  latency        none was taken")?,
+            count => writeln!(f, "  latency        {} (due to received, {count} of them)", quantiles(&self.latency))?,
+        }
         match &self.ack {
             Some(ack) => writeln!(f, "  ack            {} (due to reply)", quantiles(ack))?,
-            None => writeln!(f, "  ack            not applicable: this protocol has no replies")?,
+            None => writeln!(f, "  ack            not applicable: nothing is acknowledged")?,
         }
         let (out, back) = (self.server_packets_per_delivery, self.client_packets_per_delivery);
         let (bytes, per_s) = (self.server_bytes_per_delivery, self.server_packets_per_s);
@@ -228,8 +236,9 @@ impl fmt::Display for Report {
             let each = self.rss_per_connection.map(|bytes| format!(", {:.1} KiB a connection", bytes / 1_024.0));
             writeln!(f, "{}", each.unwrap_or_default())?;
         }
-        let (sessions, connects) = (s.sessions(), self.connects_per_s);
-        writeln!(f, "  connections    {sessions}, connected and subscribed at {connects:.0}/s")?;
+        if let Some(connects) = self.connects_per_s {
+            writeln!(f, "  connections    {}, connected and subscribed at {connects:.0}/s", s.sessions())?;
+        }
         writeln!(
             f,
             "  harness        {:.1} % of a core, sends late by {}",
@@ -278,9 +287,9 @@ pub fn medians(reports: &[Report]) -> Option<String> {
     if first.scenario.sends_per_s > 0.0 {
         add("deliveries/s", &|r| Some(r.achieved_per_s));
         add("server CPU, us a delivery", &|r| r.server_us_per_delivery);
-        add("latency p50, ms", &|r| Some(r.latency.p50_ms));
-        add("latency p99, ms", &|r| Some(r.latency.p99_ms));
-        add("latency p99.9, ms", &|r| Some(r.latency.p999_ms));
+        add("latency p50, ms", &|r| r.taken(r.latency.p50_ms));
+        add("latency p99, ms", &|r| r.taken(r.latency.p99_ms));
+        add("latency p99.9, ms", &|r| r.taken(r.latency.p999_ms));
         add("packets sent a delivery", &|r| Some(r.server_packets_per_delivery));
     } else {
         add("server CPU, us a connection and s", &|r| r.server_us_per_connection_s);
@@ -308,8 +317,8 @@ pub fn ratios(targets: &[Vec<Report>]) -> Option<String> {
         if first.scenario.sends_per_s > 0.0 {
             add("server CPU a delivery", &|r| r.server_us_per_delivery);
             add("packets sent a delivery", &|r| Some(r.server_packets_per_delivery));
-            add("latency p50", &|r| Some(r.latency.p50_ms));
-            add("latency p99", &|r| Some(r.latency.p99_ms));
+            add("latency p50", &|r| r.taken(r.latency.p50_ms));
+            add("latency p99", &|r| r.taken(r.latency.p99_ms));
         } else {
             add("server CPU a connection", &|r| r.server_us_per_connection_s);
         }
@@ -350,7 +359,7 @@ mod tests {
             target: "starling".into(),
             scenario: Scenario::one_room(20_000.0),
             machine: Machine { cores: 2, data_filesystem: "ext4".into(), ..Machine::default() },
-            connect_ms: 100,
+            connect_ms: Some(100),
             rss_before: Some(20 << 20),
             rss_connected: Some(24 << 20),
             server: Some(Usage { wall_s: 20.0, cpu_s: 2.0, threads, rss: 25 << 20, rss_peak: 26 << 20 }),
@@ -367,7 +376,7 @@ mod tests {
         assert_eq!(report.server_us_per_delivery, Some(5.0));
         assert_eq!(report.server_packets_per_delivery, 0.25);
         assert_eq!(report.rss_per_connection, Some(4.0 * 1_048_576.0 / 200.0));
-        assert_eq!(report.connects_per_s, 2_000.0);
+        assert_eq!(report.connects_per_s, Some(2_000.0));
         assert_eq!(report.server_threads[0], ("starling-edge".to_owned(), 0.75));
         assert!(report.problems.is_empty(), "{:?}", report.problems);
         let text = report.to_string();

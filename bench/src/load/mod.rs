@@ -1,11 +1,12 @@
 //! The load process: reads a plan, connects its sessions, sends at due times, counts what arrives. It speaks with the orchestrator
 //! over its standard input and output ([`crate::control`]) and measures nothing about the server's process.
 //!
-//! What is particular to a protocol is in `session` and `receiver` (Starling's own), `websocket` and `broker` (peers); the clock, the
+//! What is particular to a protocol is in `session` and `receiver` (Starling's own), `websocket`, `broker` and `floor` (others); the clock, the
 //! pacer, the counters and this file serve any.
 
 pub mod broker;
 pub mod dial;
+pub mod floor;
 pub mod meter;
 pub mod mqtt;
 pub mod nats;
@@ -18,8 +19,9 @@ pub mod websocket;
 pub mod wire;
 pub mod worker;
 
-use crate::control::{GO, LoadResult, Plan, Said};
+use crate::control::{GO, LoadResult, Plan, Protocol, Said};
 use crate::error::BenchError;
+use crate::floor::aead;
 use crate::histogram::Latencies;
 use crate::limits::{DRAIN_TIMEOUT, START_DELAY, WORKERS_MAX};
 use crate::schedule::Schedule;
@@ -66,6 +68,12 @@ fn carry_out(input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Be
     let wanted = plan.scenario.sessions() as usize;
     if plan.sessions.len() != wanted {
         return Err(BenchError::Load(format!("the plan has {} sessions instead of {wanted}", plan.sessions.len())));
+    }
+    if let Protocol::Aead { .. } = plan.protocol {
+        say(output, &Said::Connected { took_ms: 0 })?;
+        let result =
+            if hear(input)?.trim() == GO { aead::work(&plan.scenario, |said| say(output, &said))? } else { return Ok(()) };
+        return say(output, &Said::Done(Box::new(result)));
     }
     let started = Instant::now();
     let crew = Crew::hire(Arc::new(plan))?;

@@ -33,6 +33,14 @@ impl Tally {
         }
     }
 
+    /// Event `seq` of the session's room came, from a server that numbers them and sends one at a time.
+    pub fn event(&self, seq: u64, body: &[u8]) {
+        self.follows(seq, "of a peer");
+        self.state.cursor.store(seq, Relaxed);
+        self.meter.deliveries.fetch_add(1, Relaxed);
+        self.message(body, self.clock.now_ns());
+    }
+
     /// The body of a message that came.
     pub fn message(&self, body: &[u8], now_ns: u64) {
         let Some(due_ns) = stamp::due_ns(body) else {

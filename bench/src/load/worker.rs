@@ -1,6 +1,7 @@
 //! A worker: a thread with a runtime, its sockets, and its share of the sessions.
 
 use super::broker::{self, Language};
+use super::floor;
 use super::meter::{Clock, Meter, SessionState};
 use super::session;
 use super::tally::Tally;
@@ -74,6 +75,7 @@ pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, Str
 #[derive(Clone)]
 enum Dialer {
     Native { endpoints: Vec<Endpoint>, address: SocketAddr, name: String },
+    Floor { endpoints: Vec<Endpoint>, address: SocketAddr },
     WebSocket { tls: TlsConnector, address: SocketAddr, dialect: Dialect },
     Broker { tls: TlsConnector, address: SocketAddr, language: Language },
 }
@@ -81,6 +83,7 @@ enum Dialer {
 /// A session that was opened.
 enum Opened {
     Native(session::Live),
+    Floor(floor::Live),
     WebSocket(Box<websocket::Live>),
     Broker(Box<broker::Live>),
 }
@@ -99,6 +102,10 @@ impl Dialer {
                 let endpoints = endpoints(*address, ca_pem)?;
                 Ok(Self::Native { endpoints, address: *address, name: server_name.clone() })
             }
+            Protocol::Floor { address, ca_pem } => {
+                Ok(Self::Floor { endpoints: endpoints(*address, ca_pem)?, address: *address })
+            }
+            Protocol::Aead { .. } => Err("there is nothing to connect to".to_owned()),
             Protocol::WebSocket { address, ca_pem } => websocket(address, ca_pem, Dialect::Plain),
             Protocol::SocketIo { address, ca_pem } => websocket(address, ca_pem, Dialect::SocketIo),
             Protocol::Nats { address, ca_pem } => broker(address, ca_pem, Language::Nats),
@@ -112,6 +119,9 @@ impl Dialer {
             Self::Native { endpoints, address, name } => {
                 session::open(&endpoints[n % endpoints.len()], *address, name, plan).await.map(Opened::Native)
             }
+            Self::Floor { endpoints, address } => {
+                floor::open(&endpoints[n % endpoints.len()], *address, plan.room).await.map(Opened::Floor)
+            }
             Self::WebSocket { tls, address, dialect } => {
                 let live = websocket::open(*address, tls, *dialect, plan.room).await?;
                 Ok(Opened::WebSocket(Box::new(live)))
@@ -124,7 +134,7 @@ impl Dialer {
     }
 
     async fn close(&self) {
-        if let Self::Native { endpoints, .. } = self {
+        if let Self::Native { endpoints, .. } | Self::Floor { endpoints, .. } = self {
             for endpoint in endpoints {
                 endpoint.close(VarInt::from_u32(0), b"");
                 let _timeout = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
@@ -161,6 +171,11 @@ fn begin(share: &Share, index: usize, opened: Opened) -> Ready {
         Opened::Native(live) => {
             let wire = Wire::Quic(live.connection.clone());
             session::start(live, plan, scenario.body_bytes, dues, &tally);
+            wire
+        }
+        Opened::Floor(live) => {
+            let wire = Wire::Quic(live.connection.clone());
+            floor::start(live, scenario.body_bytes, dues, &tally);
             wire
         }
         Opened::WebSocket(live) => {

@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod certificate;
+pub mod floor;
 pub mod peer;
 pub mod process;
 pub mod rest;
@@ -26,6 +27,10 @@ pub enum Kind {
     Nats,
     /// mosquitto: MQTT 3.1.1 over TLS, QoS 0.
     Mosquitto,
+    /// Bare quinn: a message is written to each member's stream, no world, no store.
+    FloorQuic,
+    /// One AES-128-GCM seal and one sendmsg a delivery, no clients.
+    FloorAead,
 }
 
 impl Kind {
@@ -38,6 +43,8 @@ impl Kind {
         Ok(match self {
             Self::Uws => Box::new(peer::Peer::new(peer::Kind::Uws, folder, cores)?),
             Self::Socketio => Box::new(peer::Peer::new(peer::Kind::Socketio, folder, cores)?),
+            Self::FloorQuic => Box::new(peer::Peer::new(peer::Kind::FloorQuic, folder, cores)?),
+            Self::FloorAead => Box::new(floor::Aead { cores }),
             Self::Nats => Box::new(broker::Broker::new(broker::Kind::Nats, &folder.join("bin"), cores)?),
             Self::Mosquitto => Box::new(broker::Broker::new(broker::Kind::Mosquitto, &folder.join("bin"), cores)?),
         })

@@ -1,4 +1,4 @@
-//! Peers that are scripts: their sources are in `bench/peers/`; what they need comes from npm, into a folder beside this program, on first
+//! Peers that are given a certificate and a key and say their port. Of those that are scripts, the sources are in `bench/peers/`; what they need comes from npm, into a folder beside this program, on first
 //! use.
 
 use super::certificate::Certificate;
@@ -28,6 +28,8 @@ pub enum Kind {
     Uws,
     /// socket.io in Node: WebSocket over TLS, nothing stored.
     Socketio,
+    /// The floor on quinn: this program again.
+    FloorQuic,
 }
 
 /// A peer and where it runs.
@@ -45,15 +47,22 @@ impl Peer {
     ///
     /// [`BenchError::Peer`] where it cannot be had.
     pub fn new(kind: Kind, folder: &Path, cores: Option<String>) -> Result<Self, BenchError> {
-        install(folder)?;
+        if kind != Kind::FloorQuic {
+            install(folder)?;
+        }
         Ok(Self { kind, folder: folder.to_owned(), cores })
     }
 
-    fn program(&self) -> (PathBuf, &'static str) {
-        match self.kind {
-            Kind::Uws => (self.folder.join("node_modules/.bin/bun"), "uws.js"),
-            Kind::Socketio => (PathBuf::from("node"), "socketio.js"),
-        }
+    /// The program and its first argument.
+    fn program(&self) -> Result<(PathBuf, PathBuf), BenchError> {
+        Ok(match self.kind {
+            Kind::Uws => (self.folder.join("node_modules/.bin/bun"), self.folder.join("uws.js")),
+            Kind::Socketio => (PathBuf::from("node"), self.folder.join("socketio.js")),
+            Kind::FloorQuic => {
+                let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
+                (program, PathBuf::from("floor-quic"))
+            }
+        })
     }
 }
 
@@ -97,6 +106,7 @@ impl Target for Peer {
         match self.kind {
             Kind::Uws => "uWebSockets",
             Kind::Socketio => "socket.io",
+            Kind::FloorQuic => "floor-quic",
         }
     }
 
@@ -104,15 +114,11 @@ impl Target for Peer {
         let failed = |why: String| BenchError::Peer(format!("{}: {why}", self.name()));
         let data = tempfile::Builder::new().prefix("starling-bench-").tempdir().map_err(BenchError::io("a folder"))?;
         let certificate = Certificate::make(data.path())?;
-        let (program, script) = self.program();
+        let (program, script) = self.program()?;
         let log = data.path().join("server.log");
         let stderr = std::fs::File::create(&log).map_err(BenchError::io("a log"))?;
         let mut command = pinned(&program, self.cores.as_deref());
-        command
-            .arg(self.folder.join(script))
-            .args([&certificate.cert, &certificate.key])
-            .stdin(Stdio::null())
-            .stderr(stderr);
+        command.arg(script).args([&certificate.cert, &certificate.key]).stdin(Stdio::null()).stderr(stderr);
         command.env("NODE_ENV", "production");
         let process = Process::spawn(&mut command).map_err(|error| failed(error.to_string()))?;
         let said = process.line(SERVER_START_TIMEOUT).unwrap_or_default();
@@ -139,6 +145,7 @@ impl Running for Started {
         let protocol = match self.kind {
             Kind::Uws => Protocol::WebSocket { address, ca_pem },
             Kind::Socketio => Protocol::SocketIo { address, ca_pem },
+            Kind::FloorQuic => Protocol::Floor { address, ca_pem },
         };
         Ok((protocol, plans(scenario)))
     }
