@@ -78,6 +78,12 @@ pub const CHILD_LINES_MAX: usize = 1_024;
 pub const FAULTS_MAX: usize = 16;
 /// The longest latency that is told apart, in microseconds.
 pub const LATENCY_US_MAX: u64 = 120_000_000;
+/// A rate at which 99 in 100 deliveries take this long, in milliseconds, is too much.
+pub const SATURATED_P99_MS: f64 = 100.0;
+/// Halvings between the last rate of a ramp that was kept up with and the first that was not.
+pub const RAMP_BISECTIONS: u32 = 3;
+/// Deliveries a second above which a ramp ends.
+pub const RAMP_RATE_MAX: f64 = SENDS_PER_S_MAX * 10.0;
 /// Below this part of the offered deliveries a round has failed.
 pub const ACHIEVED_MIN: f64 = 0.95;
 /// Above this lateness of the sends (p99, in milliseconds) the harness, not the server, is what was measured.

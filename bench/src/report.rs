@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn idle_has_no_deliveries_and_no_division_by_them() {
         let mut idle = round(0);
-        idle.scenario = Scenario::idle();
+        idle.scenario = Scenario::idle(2_000);
         let report = Report::of(&idle, 1);
         assert!(report.problems.is_empty());
         assert_eq!(report.server_us_per_delivery, None);

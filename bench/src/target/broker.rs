@@ -3,7 +3,7 @@
 
 use super::certificate::Certificate;
 use super::process::{Process, pinned};
-use super::{Running, Target, plans};
+use super::{Running, Target, plans, refused_by_peers};
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
 use crate::limits::{SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
@@ -104,6 +104,10 @@ struct Started {
 impl Target for Broker {
     fn name(&self) -> &str {
         self.kind.name()
+    }
+
+    fn refuses(&self, scenario: &Scenario) -> Option<&'static str> {
+        refused_by_peers(scenario)
     }
 
     fn start(&self) -> Result<Box<dyn Running>, BenchError> {

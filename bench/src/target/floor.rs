@@ -3,7 +3,7 @@
 use super::{Running, Target, plans};
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
-use crate::scenario::Scenario;
+use crate::scenario::{Activity, Scenario};
 use std::path::Path;
 
 /// The floor.
@@ -16,6 +16,11 @@ pub struct Aead {
 impl Target for Aead {
     fn name(&self) -> &str {
         "floor-aead"
+    }
+
+    fn refuses(&self, scenario: &Scenario) -> Option<&'static str> {
+        let delivers = scenario.activity == Activity::Talk && scenario.sends_per_s > 0.0;
+        (!delivers).then_some("it has no connections, and only delivers")
     }
 
     fn start(&self) -> Result<Box<dyn Running>, BenchError> {

@@ -11,7 +11,7 @@ pub mod starling;
 
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
-use crate::scenario::Scenario;
+use crate::scenario::{Activity, Scenario};
 use clap::ValueEnum;
 use std::path::Path;
 use uuid::Uuid;
@@ -51,6 +51,16 @@ impl Kind {
     }
 }
 
+/// Why a scenario makes no sense for a server that stores nothing and knows rooms only.
+const fn refused_by_peers(scenario: &Scenario) -> Option<&'static str> {
+    match scenario.activity {
+        Activity::Closed { .. } => Some("it stores nothing, so that no send is durable"),
+        Activity::Storm => Some("it keeps nothing that a client could resume from"),
+        Activity::Mixed => Some("it has no typing, read marks or history"),
+        Activity::Talk | Activity::Join | Activity::Slow { .. } => None,
+    }
+}
+
 /// Plans for a server that knows no users: a room is whatever name its members give.
 fn plans(scenario: &Scenario) -> Vec<SessionPlan> {
     let rooms: Vec<Uuid> = (0..scenario.rooms).map(|_| Uuid::new_v4()).collect();
@@ -65,6 +75,11 @@ pub type Targets = Vec<Box<dyn Target>>;
 pub trait Target {
     /// What reports call it.
     fn name(&self) -> &str;
+
+    /// Why a scenario makes no sense for it; `None` where it does.
+    fn refuses(&self, _scenario: &Scenario) -> Option<&'static str> {
+        None
+    }
 
     /// Starts a fresh one, or takes the one that runs.
     ///

@@ -3,7 +3,7 @@
 
 use super::certificate::Certificate;
 use super::process::{Process, pinned};
-use super::{Running, Target, plans};
+use super::{Running, Target, plans, refused_by_peers};
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
 use crate::limits::{INSTALL_TIMEOUT, SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
@@ -108,6 +108,10 @@ impl Target for Peer {
             Kind::Socketio => "socket.io",
             Kind::FloorQuic => "floor-quic",
         }
+    }
+
+    fn refuses(&self, scenario: &Scenario) -> Option<&'static str> {
+        refused_by_peers(scenario)
     }
 
     fn start(&self) -> Result<Box<dyn Running>, BenchError> {
