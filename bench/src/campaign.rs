@@ -171,7 +171,15 @@ impl<'a> Campaign<'a> {
                 let (kept, failed) = climb(scenario.deliveries_per_s(), |rate| {
                     number += 1;
                     let scenario = Scenario { sends_per_s: rate / receivers, ..scenario.clone() };
-                    Ok(self.round(target, &scenario, number)?.keeps_up())
+                    match self.round(target, &scenario, number) {
+                        Ok(report) => Ok(report.keeps_up()),
+                        // A server that breaks down under a rate does not keep up with it either.
+                        Err(BenchError::Load(why) | BenchError::Server(why) | BenchError::Peer(why)) if number > 1 => {
+                            eprintln!("starling-bench: at {rate:.0} deliveries/s: {why}");
+                            Ok(false)
+                        }
+                        Err(error) => Err(error),
+                    }
                 })?;
                 let (target, scenario) = (self.targets[target].name().to_owned(), scenario.name.clone());
                 let found = Saturation { target, scenario, saturation_per_s: kept, failed_per_s: failed };
@@ -204,10 +212,7 @@ impl Report {
 }
 
 /// Doubles the rate until `keeps_up` says no, then bisects. Returns the highest rate kept up with, and the lowest one that was not.
-fn climb(
-    first: f64,
-    mut keeps_up: impl FnMut(f64) -> Result<bool, BenchError>,
-) -> Result<(f64, Option<f64>), BenchError> {
+fn climb(first: f64, mut keeps_up: impl FnMut(f64) -> Result<bool, BenchError>) -> Result<(f64, Option<f64>), BenchError> {
     let (mut kept, mut rate) = (0.0, first);
     while keeps_up(rate)? {
         kept = rate;

@@ -132,6 +132,9 @@ pub struct Common {
     /// One JSON object a round and line, instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Write a page with tables and plots of everything, which works offline.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// More arguments for the server.
     #[arg(last = true, value_name = "SERVER ARGUMENTS")]
     pub server_arguments: Vec<String>,

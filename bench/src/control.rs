@@ -133,7 +133,7 @@ pub struct LoadResult {
     pub server_bytes: u64,
     /// UDP datagrams that the clients sent while measured.
     pub client_packets: u64,
-    /// From due to received, of messages that were due while measured.
+    /// From due to received, of messages that were due while measured; of joins, from the start to the subscription.
     pub latency: Latencies,
     /// From due to reply, of the same messages; `None` where the protocol has no replies.
     pub ack: Option<Latencies>,
@@ -153,8 +153,23 @@ pub struct LoadResult {
     pub gaps: u64,
     /// Acknowledged events that some session did not get; where nothing is acknowledged, of all that were sent.
     pub lost: u64,
+    /// Joins, or answered sends of a closed loop, while measured.
+    pub done: u64,
+    /// From the drop of all connections until a session had everything that was there when it was back.
+    pub level: Latencies,
+    /// What went on beside the messages, while measured, by name.
+    pub asides: BTreeMap<String, Aside>,
     /// What sessions complained of: lost connections, resets, frames that make no sense.
     pub faults: Vec<String>,
+}
+
+/// Something that went on beside the messages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Aside {
+    /// How often.
+    pub count: u64,
+    /// From due to answered; empty for what has no answer.
+    pub latency: Latencies,
 }
 
 #[cfg(test)]

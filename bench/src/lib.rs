@@ -12,6 +12,7 @@
 //! | [`campaign`] | rounds of scenarios and targets in turn; the ramp |
 //! | [`run`] | one round: start, populate, load, sample, stop |
 //! | [`report`] | figures, verdict, text and JSON |
+//! | [`html`] | the whole campaign as one page |
 //!
 //! Latency is taken from the time at which a send was due, not from when it was written, so a server that stalls is charged for
 //! everything that should have been sent meanwhile. Sender and receiver are the same process, hence the same clock.
@@ -22,6 +23,7 @@ pub mod control;
 pub mod error;
 pub mod floor;
 pub mod histogram;
+pub mod html;
 pub mod limits;
 pub mod load;
 pub mod machine;

@@ -44,6 +44,18 @@ pub const FLOOR_STREAM_RECEIVE_WINDOW: u32 = 64 * 1024;
 pub const FLOOR_RECEIVE_WINDOW: u32 = 128 * 1024;
 /// See [`FLOOR_SEND_WINDOW`].
 pub const FLOOR_DATAGRAM_BUFFER: usize = 16 * 1024;
+/// A session of a mixed day moves its read mark this often.
+pub const MARK_INTERVAL: Duration = Duration::from_secs(5);
+/// It says this often that it types.
+pub const DAY_TYPING_INTERVAL: Duration = Duration::from_secs(4);
+/// It asks this often for history.
+pub const DAY_HISTORY_INTERVAL: Duration = Duration::from_secs(10);
+/// Messages that it asks for.
+pub const DAY_HISTORY_LIMIT: u32 = 50;
+/// Joins that a worker has under way in the scenario that measures them.
+pub const JOINING_MAX: usize = 16;
+/// Silence before all connections are dropped, so that no send is under way.
+pub const CALM: Duration = Duration::from_secs(1);
 /// Time for the peers to be installed.
 pub const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// A connection without traffic sends a PING after this time (docs/protocol.md asks for 15 to 20 s).
@@ -94,4 +106,6 @@ pub const OTHERS_CORES_MAX: f64 = 0.1;
 pub const MEMORY_SESSIONS_MIN: u32 = 100;
 
 const _: () = assert!(BODY_BYTES_MIN as usize >= crate::load::stamp::STAMP_BYTES);
+const _: () = assert!(DAY_TYPING_INTERVAL.as_millis() as u64 >= client_protocol::limits::TYPING_INTERVAL_MS);
+const _: () = assert!(client_protocol::limits::OPEN_REQUESTS_MAX <= SEND_QUEUE_MAX);
 const _: () = assert!(CONNECTED_TIMEOUT.as_secs() as f64 + RUN_SECONDS_MAX < 600.0, "an access token must outlive the run");

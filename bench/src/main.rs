@@ -5,7 +5,7 @@ use starling_bench::campaign::Campaign;
 use starling_bench::cli::{Cli, Common, What};
 use starling_bench::error::BenchError;
 use starling_bench::scenario::Scenario;
-use starling_bench::{floor, load};
+use starling_bench::{floor, html, load};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -28,10 +28,12 @@ fn main() -> ExitCode {
 /// Runs everything; `false` if a round failed, or a peer could not be had.
 fn measure(scenarios: &[Scenario], common: &Common, ramp: bool) -> Result<bool, BenchError> {
     let mut campaign = Campaign::new(common)?;
-    if ramp {
-        campaign.ramp(scenarios)?;
-    } else {
-        campaign.measure(scenarios)?;
+    let ran = if ramp { campaign.ramp(scenarios) } else { campaign.measure(scenarios) };
+    let (findings, good) = campaign.end();
+    // What was found before an error is worth a page too.
+    if let Some(path) = &common.html {
+        std::fs::write(path, html::page(&findings)).map_err(BenchError::io(path.display().to_string()))?;
+        eprintln!("starling-bench: the report is in {}", path.display());
     }
-    Ok(campaign.end().1)
+    ran.map(|()| good)
 }

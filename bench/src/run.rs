@@ -42,6 +42,8 @@ pub struct Round {
     pub clients: Usage,
     /// CPU time that everything else on the machine used while measured, in seconds; where the server's process is known.
     pub others_cpu_s: Option<f64>,
+    /// How many events became durable in a tick of the server's world while measured, on average, where it says so.
+    pub batch: Option<f64>,
     /// What the load process saw.
     pub result: LoadResult,
 }
@@ -80,9 +82,11 @@ fn loaded(
     let Said::Connected { took_ms } = load.hear(CONNECTED_TIMEOUT)? else { return Err(unexpected()) };
     load.tell(GO)?;
     let Said::Measuring = load.hear(seconds(scenario.warmup_s))? else { return Err(unexpected()) };
+    let events_from = running.progress();
     let (server_from, clients_from, busy_from) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
     let Said::Measured = load.hear(seconds(scenario.measure_s))? else { return Err(unexpected()) };
     let (server_to, clients_to, busy_to) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
+    let batch = events_from.zip(running.progress()).and_then(|(from, to)| to.events_per_tick(&from));
     let Said::Done(result) = load.hear(Duration::ZERO)? else { return Err(unexpected()) };
     load.process.wait(LOAD_SLACK);
     let busy_s = busy_to.saturating_sub(busy_from).as_secs_f64();
@@ -98,6 +102,7 @@ fn loaded(
         rss_connected,
         others_cpu_s: server.as_ref().map(|usage| (busy_s - usage.cpu_s - clients.cpu_s).max(0.0)),
         server,
+        batch,
         clients,
         result: *result,
     })

@@ -4,8 +4,10 @@
 //! What is particular to a protocol is in `session` and `receiver` (Starling's own), `websocket`, `broker` and `floor` (others); the clock, the
 //! pacer, the counters and this file serve any.
 
+pub mod aside;
 pub mod broker;
 pub mod dial;
+pub mod dialer;
 pub mod floor;
 pub mod meter;
 pub mod mqtt;
@@ -23,7 +25,8 @@ use crate::control::{GO, LoadResult, Plan, Protocol, Said};
 use crate::error::BenchError;
 use crate::floor::aead;
 use crate::histogram::Latencies;
-use crate::limits::{DRAIN_TIMEOUT, START_DELAY, WORKERS_MAX};
+use crate::limits::{CALM, DRAIN_TIMEOUT, START_DELAY, WORKERS_MAX};
+use crate::scenario::{Activity, Scenario};
 use crate::schedule::Schedule;
 use meter::{Clock, Meter};
 use std::collections::BTreeMap;
@@ -32,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 use worker::{Ready, Share};
 
 /// Time between two looks at whether everything has arrived.
@@ -96,8 +99,10 @@ struct Crew {
     plan: Arc<Plan>,
     clock: Arc<Clock>,
     workers: Vec<Hired>,
-    /// In the order of the plan.
+    /// In the order of the plan; none where sessions come and go.
     sessions: Vec<Ready>,
+    /// Drops all connections.
+    storm: watch::Sender<bool>,
 }
 
 /// Counters at one time.
@@ -105,6 +110,7 @@ struct Crew {
 struct Snapshot {
     at_ns: u64,
     deliveries: u64,
+    done: u64,
     server_packets: u64,
     server_bytes: u64,
     client_packets: u64,
@@ -115,7 +121,8 @@ impl Crew {
     fn hire(plan: Arc<Plan>) -> Result<Self, BenchError> {
         let count = plan.workers.clamp(1, WORKERS_MAX) as usize;
         let clock = Arc::new(Clock::default());
-        let mut crew = Self { plan, clock, workers: Vec::new(), sessions: Vec::new() };
+        let (storm, storms) = watch::channel(false);
+        let mut crew = Self { plan, clock, workers: Vec::new(), sessions: Vec::new(), storm };
         let (ready, readies) = std::sync::mpsc::channel();
         for n in 0..count {
             let share = Share {
@@ -123,6 +130,7 @@ impl Crew {
                 sessions: (n..crew.plan.sessions.len()).step_by(count).collect(),
                 clock: Arc::clone(&crew.clock),
                 meter: Arc::default(),
+                storm: storms.clone(),
             };
             let (meter, ready) = (Arc::clone(&share.meter), ready.clone());
             let (finish, finished) = oneshot::channel();
@@ -148,26 +156,41 @@ impl Crew {
         let from_ns = start_ns + (scenario.warmup_s * 1e9) as u64;
         let to_ns = from_ns + (scenario.measure_s * 1e9) as u64;
         self.clock.measure(from_ns..to_ns);
-        let seconds = scenario.warmup_s + scenario.measure_s;
-        let schedule = Schedule::new(start_ns, scenario.sends_per_s, seconds, scenario.sender_count());
+        let schedules = schedules(&scenario, start_ns);
         let clock = Arc::clone(&self.clock);
-        let senders: Vec<_> = self.sessions.iter().map(|session| session.due.clone()).collect();
+        let senders: Vec<mpsc::Sender<u64>> = self.sessions.iter().map(|session| session.due.clone()).collect();
         let pacer = std::thread::Builder::new()
             .name("pacer".to_owned())
-            .spawn(move || pacer::pace(schedule, &clock, &senders))
+            .spawn(move || schedules.into_iter().map(|schedule| pacer::pace(schedule, &clock, &senders)).sum())
             .map_err(BenchError::io("starting the pacer"))?;
+        self.prime(&scenario);
         self.sleep_until(from_ns);
         say(Said::Measuring)?;
         let from = self.snapshot();
+        if scenario.activity == Activity::Storm {
+            // Who is there to hear it does not matter: sessions that are lost were reported.
+            let _nobody = self.storm.send(true);
+        }
         self.sleep_until(to_ns);
         say(Said::Measured)?;
         let to = self.snapshot();
-        let held = pacer.join().map_err(|_| BenchError::Load("the pacer failed".to_owned()))?;
+        let held: u64 = pacer.join().map_err(|_| BenchError::Load("the pacer failed".to_owned()))?;
         self.drain();
         self.clock.stopping.store(true, Relaxed);
         let result = self.result(from, to, held);
         self.dismiss();
         Ok(result)
+    }
+
+    /// Gives each sender of a closed loop its first sends.
+    fn prime(&self, scenario: &Scenario) {
+        if let Activity::Closed { in_flight } = scenario.activity {
+            for session in &self.sessions {
+                for _ in 0..in_flight {
+                    let _room = session.due.try_send(self.clock.now_ns());
+                }
+            }
+        }
     }
 
     fn sleep_until(&self, at_ns: u64) {
@@ -179,6 +202,7 @@ impl Crew {
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot { at_ns: self.clock.now_ns(), ..Snapshot::default() };
         snapshot.deliveries = self.workers.iter().map(|worker| worker.meter.deliveries.load(Relaxed)).sum();
+        snapshot.done = self.workers.iter().map(|worker| worker.meter.done.load(Relaxed)).sum();
         for session in &self.sessions {
             let carried = session.wire.carried();
             snapshot.server_packets += carried.server_packets;
@@ -214,7 +238,8 @@ impl Crew {
             let room = self.plan.scenario.room_of(session.index as u32) as usize;
             acked[room].saturating_sub(session.state.cursor.load(Relaxed))
         };
-        self.sessions.iter().map(missing).sum()
+        let reading = |session: &&Ready| !self.plan.scenario.is_slow(session.index as u32);
+        self.sessions.iter().filter(reading).map(missing).sum()
     }
 
     fn unanswered(&self) -> u64 {
@@ -236,6 +261,7 @@ impl Crew {
         let mut result = LoadResult {
             measured_ns: to.at_ns - from.at_ns,
             deliveries: to.deliveries - from.deliveries,
+            done: to.done - from.done,
             server_packets: to.server_packets - from.server_packets,
             server_bytes: to.server_bytes - from.server_bytes,
             client_packets: to.client_packets - from.client_packets,
@@ -251,6 +277,12 @@ impl Crew {
             result.latency.merge(&histograms.latency);
             ack.merge(&histograms.ack);
             result.lag.merge(&histograms.lag);
+            result.level.merge(&histograms.level);
+            for (name, aside) in &histograms.asides {
+                let all = result.asides.entry((*name).to_owned()).or_default();
+                all.count += aside.count;
+                all.latency.merge(&aside.latency);
+            }
             for (code, count) in worker.meter.refused() {
                 *refused.entry(code).or_default() += count;
             }
@@ -277,5 +309,31 @@ impl Crew {
                 let _panicked = thread.join();
             }
         }
+    }
+}
+
+/// When the sends are due. Around a storm there are two times: nothing is under way when all connections drop, and from then on sends
+/// are due again, though nobody is there to send them.
+fn schedules(scenario: &Scenario, start_ns: u64) -> Vec<Schedule> {
+    let of = |start_ns, seconds| Schedule::new(start_ns, scenario.sends_per_s, seconds, scenario.sender_count());
+    if scenario.activity != Activity::Storm {
+        return vec![of(start_ns, scenario.warmup_s + scenario.measure_s)];
+    }
+    let storm_ns = start_ns + (scenario.warmup_s * 1e9) as u64 + START_DELAY.as_nanos() as u64;
+    let before_s = (scenario.warmup_s - CALM.as_secs_f64()).max(0.0);
+    vec![of(start_ns, before_s), of(storm_ns, (scenario.measure_s - START_DELAY.as_secs_f64()).max(0.0))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_calm_before_the_storm() {
+        let scenario = Scenario { sends_per_s: 100.0, ..Scenario::storm(0.0) }.timed(3.0, 2.0);
+        let dues: Vec<u64> = schedules(&scenario, 0).into_iter().flatten().map(|due| due.at_ns).collect();
+        let near = |seconds: f64| dues.iter().any(|ns| (*ns as f64 / 1e9 - seconds).abs() < 0.06);
+        assert!(near(1.9) && !near(2.5) && !near(3.0) && near(3.2) && near(4.9) && !near(5.1));
+        assert_eq!(schedules(&Scenario::one_room(2e4), 0).len(), 1);
     }
 }

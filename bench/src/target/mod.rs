@@ -89,6 +89,30 @@ pub trait Target {
     fn start(&self) -> Result<Box<dyn Running>, BenchError>;
 }
 
+/// What a server's world has done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Events that became durable.
+    pub events: f64,
+    /// Its ticks.
+    pub ticks: f64,
+}
+
+impl Progress {
+    /// Reads Starling's metrics.
+    fn parse(text: &str) -> Option<Self> {
+        let counter = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        Some(Self { events: counter("starling_events_total ")?, ticks: counter("starling_ticks_total ")? })
+    }
+
+    /// Events in a tick since `from`; `None` if there was none.
+    #[must_use]
+    pub fn events_per_tick(&self, from: &Self) -> Option<f64> {
+        let ticks = self.ticks - from.ticks;
+        (ticks > 0.0).then(|| (self.events - from.events) / ticks)
+    }
+}
+
 /// A server that runs. Dropping it stops it, unless it was there before.
 pub trait Running {
     /// Its process, where that is on this machine and known; without it CPU time and memory are not measured.
@@ -96,6 +120,11 @@ pub trait Running {
 
     /// Where its data is, if it is on this machine and known.
     fn data(&self) -> Option<&Path>;
+
+    /// What its world has done so far, where it says so.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
 
     /// Brings the users and rooms of `scenario` into it: one plan for each session, in the order of the scenario.
     ///
@@ -110,4 +139,31 @@ pub trait Running {
     ///
     /// [`BenchError::Server`] where it had ended by itself, or did not end when told to.
     fn stop(self: Box<Self>) -> Result<(), BenchError>;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn progress_is_read_from_metrics() {
+        let text = |events: u32, ticks: u32| {
+            format!("# TYPE starling_events_total counter\nstarling_events_total {events}\nstarling_ticks_total {ticks}\n")
+        };
+        let (from, to) = (Progress::parse(&text(100, 10)).unwrap(), Progress::parse(&text(400, 22)).unwrap());
+        assert_eq!(to.events_per_tick(&from), Some(25.0));
+        assert_eq!(to.events_per_tick(&to), None);
+        assert_eq!(Progress::parse("starling_events_total 4\n"), None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_reason() {
+        for scenario in [Scenario::durable_sends(8), Scenario::storm(1.0), Scenario::mixed_day(1.0)] {
+            assert!(refused_by_peers(&scenario).is_some(), "{}", scenario.name);
+        }
+        for scenario in [Scenario::one_room(1.0), Scenario::idle(100), Scenario::joins(), Scenario::slow_readers(1.0)] {
+            assert_eq!(refused_by_peers(&scenario), None, "{}", scenario.name);
+        }
+    }
 }
