@@ -31,6 +31,8 @@ pub struct Saturation {
     pub saturation_per_s: f64,
     /// The lowest rate tried that was not; `None` where the harness's own bound ended it.
     pub failed_per_s: Option<f64>,
+    /// At a rate that was too much the load process was busy: the target may be able to do more.
+    pub harness_was_busy: bool,
 }
 
 /// Everything that was found, for the report in HTML.
@@ -167,12 +169,15 @@ impl<'a> Campaign<'a> {
             scenario.check()?;
             for target in self.applicable(scenario)? {
                 let receivers = f64::from(scenario.receivers());
-                let mut number = 0;
+                let (mut number, mut harness_was_busy) = (0, false);
                 let (kept, failed) = climb(scenario.deliveries_per_s(), |rate| {
                     number += 1;
                     let scenario = Scenario { sends_per_s: rate / receivers, ..scenario.clone() };
                     match self.round(target, &scenario, number) {
-                        Ok(report) => Ok(report.keeps_up()),
+                        Ok(report) => {
+                            harness_was_busy |= !report.keeps_up() && report.is_harness_busy();
+                            Ok(report.keeps_up())
+                        }
                         // A server that breaks down under a rate does not keep up with it either.
                         Err(BenchError::Load(why) | BenchError::Server(why) | BenchError::Peer(why)) if number > 1 => {
                             eprintln!("starling-bench: at {rate:.0} deliveries/s: {why}");
@@ -182,12 +187,17 @@ impl<'a> Campaign<'a> {
                     }
                 })?;
                 let (target, scenario) = (self.targets[target].name().to_owned(), scenario.name.clone());
-                let found = Saturation { target, scenario, saturation_per_s: kept, failed_per_s: failed };
+                let found = Saturation { target, scenario, saturation_per_s: kept, failed_per_s: failed, harness_was_busy };
                 if self.common.json {
                     println!("{}", json(&found)?);
                 } else {
                     let failed = failed.map_or("no rate failed".to_owned(), |rate| format!("{rate:.0} was too much"));
-                    println!("{} of {}: saturated at {kept:.0} deliveries/s, {failed}\n", found.scenario, found.target);
+                    let busy =
+                        if harness_was_busy { "; the load process was busy, so that it may be able to do more" } else { "" };
+                    println!(
+                        "{} of {}: saturated at {kept:.0} deliveries/s, {failed}{busy}\n",
+                        found.scenario, found.target
+                    );
                 }
                 self.findings.saturations.push(found);
             }

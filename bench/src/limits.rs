@@ -66,6 +66,8 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for connections to close at the end.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time in which the orchestrator has looked at a process that it was told to look at.
+pub const SAMPLED_WITHIN: Duration = Duration::from_secs(1);
 /// Time between "go" and the first send.
 pub const START_DELAY: Duration = Duration::from_millis(100);
 /// REST calls in flight that hash a password.
@@ -100,6 +102,8 @@ pub const RAMP_RATE_MAX: f64 = SENDS_PER_S_MAX * 10.0;
 pub const ACHIEVED_MIN: f64 = 0.95;
 /// Above this lateness of the sends (p99, in milliseconds) the harness, not the server, is what was measured.
 pub const LAG_P99_MS_MAX: f64 = 5.0;
+/// Above this part of a core for each of its threads, the load process may be what is slow.
+pub const CLIENTS_CORES_MAX: f64 = 0.85;
 /// Above this part of a core used by other processes, figures are theirs too.
 pub const OTHERS_CORES_MAX: f64 = 0.1;
 /// Below this number of connections, memory for each says nothing: what is there once outweighs it.

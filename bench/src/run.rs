@@ -40,6 +40,8 @@ pub struct Round {
     pub server: Option<Usage>,
     /// What the load process used while measured.
     pub clients: Usage,
+    /// Its threads.
+    pub workers: u32,
     /// CPU time that everything else on the machine used while measured, in seconds; where the server's process is known.
     pub others_cpu_s: Option<f64>,
     /// How many events became durable in a tick of the server's world while measured, on average, where it says so.
@@ -104,6 +106,7 @@ fn loaded(
         server,
         batch,
         clients,
+        workers: options.workers,
         result: *result,
     })
 }

@@ -71,7 +71,8 @@ pub(super) fn saturations(saturations: &[Saturation]) -> String {
     for found in saturations {
         let failed = found.failed_per_s.map_or("none tried".to_owned(), number);
         let (scenario, target) = (escaped(&found.scenario), escaped(&found.target));
-        let kept = number(found.saturation_per_s);
+        let busy = if found.harness_was_busy { " or more: the load process was busy" } else { "" };
+        let kept = number(found.saturation_per_s) + busy;
         let _ = writeln!(html, "<tr><td>{scenario}</td><td>{target}</td><td>{kept}</td><td>{failed}</td></tr>");
     }
     html + "</table>\n"

@@ -26,6 +26,7 @@ fn report(target: &str, scenario: Scenario, cpu_s: f64) -> Report {
         clients: Usage::default(),
         others_cpu_s: Some(0.0),
         batch: None,
+        workers: 1,
         result,
     };
     Report::of(&round, 1)
@@ -50,6 +51,7 @@ fn findings() -> Findings {
             scenario: "A".into(),
             saturation_per_s: 640_000.0,
             failed_per_s: None,
+            harness_was_busy: true,
         }],
     }
 }
@@ -75,6 +77,7 @@ fn the_page_has_everything_and_fetches_nothing() {
         "<h2>Saturation</h2>",
         "640k",
         "none tried",
+        "640k or more",
         "F of uWebSockets: not applicable, it keeps nothing",
         "not measured: mosquitto is missing",
         "A &lt;fast&gt; one",

@@ -7,7 +7,7 @@ pub use summary::{median, medians, ratios};
 
 use crate::control::Aside;
 use crate::histogram::{Latencies, Quantiles};
-use crate::limits::{ACHIEVED_MIN, LAG_P99_MS_MAX, MEMORY_SESSIONS_MIN, OTHERS_CORES_MAX};
+use crate::limits::{ACHIEVED_MIN, CLIENTS_CORES_MAX, LAG_P99_MS_MAX, MEMORY_SESSIONS_MIN, OTHERS_CORES_MAX};
 use crate::machine::Machine;
 use crate::run::Round;
 use crate::scenario::{Activity, Scenario};
@@ -72,6 +72,8 @@ pub struct Report {
     pub connects_per_s: Option<f64>,
     /// Cores that the load process used.
     pub clients_cores: f64,
+    /// Its threads.
+    pub clients_workers: u32,
     /// Cores that everything else on the machine used, the kernel's own threads included.
     pub others_cores: Option<f64>,
     /// Sends that were not taken, by code.
@@ -159,6 +161,7 @@ impl Report {
                 .filter(|_| scenario.activity != Activity::Join)
                 .map(|ms| sessions * 1_000.0 / (ms.max(1) as f64)),
             clients_cores: round.clients.cores(),
+            clients_workers: round.workers,
             others_cores: round.others_cpu_s.map(per_s),
             refused: result.refused.clone(),
             unanswered: result.unanswered,
@@ -207,6 +210,13 @@ impl Report {
                 self.lag.p99_ms
             ));
         }
+        if self.is_harness_busy() {
+            warnings.push(format!(
+                "the load process used {:.0} % of a core with {} threads: it may be what was slow",
+                self.clients_cores * 100.0,
+                self.clients_workers
+            ));
+        }
         if let Some(cores) = self.others_cores.filter(|cores| *cores > OTHERS_CORES_MAX) {
             warnings.push(format!("other processes used {:.0} % of a core: run it on a quiet machine", cores * 100.0));
         }
@@ -219,6 +229,12 @@ impl Report {
             );
         }
         warnings
+    }
+
+    /// Whether the load process was near the end of what it can do.
+    #[must_use]
+    pub fn is_harness_busy(&self) -> bool {
+        self.clients_cores >= CLIENTS_CORES_MAX * f64::from(self.clients_workers.max(1))
     }
 
     /// Part of the offered deliveries that came; 1 where none were offered.

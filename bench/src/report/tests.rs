@@ -22,6 +22,7 @@ fn round(deliveries: u64) -> Round {
         machine: Machine { cores: 2, data_filesystem: "ext4".into(), ..Machine::default() },
         connect_ms: Some(100),
         batch: None,
+        workers: 1,
         rss_before: Some(20 << 20),
         rss_connected: Some(24 << 20),
         server: Some(Usage { wall_s: 20.0, cpu_s: 2.0, threads, rss: 25 << 20, rss_peak: 26 << 20 }),
@@ -80,6 +81,9 @@ fn what_spoils_figures_is_said() {
     let mut busy = round(400_000);
     busy.others_cpu_s = Some(8.0);
     assert!(Report::of(&busy, 1).to_string().contains("other processes used 40 % of a core"));
+    let mut slow = round(400_000);
+    slow.clients.cpu_s = 19.0;
+    assert!(Report::of(&slow, 1).to_string().contains("the load process used 95 % of a core with 1 threads"));
     let mut late = round(400_000);
     late.result.lag.record_ns(9_000_000);
     assert!(!clean(&Report::of(&late, 1)));
