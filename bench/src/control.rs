@@ -2,6 +2,7 @@
 //!
 //! The orchestrator writes the [`Plan`], reads [`Said::Connected`], writes [`GO`], and then reads the rest. The load process decides
 //! when the measurement begins and ends and says so at once; the orchestrator samples the server when it hears it.
+//! The load process stays until its input ends.
 
 use crate::histogram::Latencies;
 use crate::scenario::Scenario;

@@ -66,8 +66,6 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for connections to close at the end.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time in which the orchestrator has looked at a process that it was told to look at.
-pub const SAMPLED_WITHIN: Duration = Duration::from_secs(1);
 /// Time between "go" and the first send.
 pub const START_DELAY: Duration = Duration::from_millis(100);
 /// REST calls in flight that hash a password.

@@ -90,7 +90,7 @@ fn loaded(
     let (server_to, clients_to, busy_to) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
     let batch = events_from.zip(running.progress()).and_then(|(from, to)| to.events_per_tick(&from));
     let Said::Done(result) = load.hear(Duration::ZERO)? else { return Err(unexpected()) };
-    load.process.wait(LOAD_SLACK);
+    load.end();
     let busy_s = busy_to.saturating_sub(busy_from).as_secs_f64();
     let clients = if alone { Usage::default() } else { clients_from.until(&clients_to) };
     let rss_connected = server_from.as_ref().map(|sample| sample.rss);
@@ -134,6 +134,13 @@ impl Load {
         let mut load = Self { process, input };
         load.tell(&serde_json::to_string(plan).map_err(|error| BenchError::Load(error.to_string()))?)?;
         Ok(load)
+    }
+
+    /// Lets it end, which it does not before, so that it can be sampled.
+    fn end(self) {
+        let Self { mut process, input } = self;
+        drop(input);
+        process.wait(LOAD_SLACK);
     }
 
     fn tell(&mut self, line: &str) -> Result<(), BenchError> {

@@ -3,7 +3,7 @@
 
 use crate::control::{LoadResult, Said};
 use crate::error::BenchError;
-use crate::limits::{SAMPLED_WITHIN, START_DELAY};
+use crate::limits::START_DELAY;
 use crate::load::meter::Clock;
 use crate::load::stamp;
 use crate::scenario::Scenario;
@@ -92,8 +92,6 @@ pub fn work(scenario: &Scenario, mut say: impl FnMut(Said) -> Result<(), BenchEr
     result.lag = crate::histogram::Latencies::default();
     let (ended_ns, after) = until(&mut sender, to_ns, &mut result)?;
     say(Said::Measured)?;
-    // This process is what is measured: it must still be there when it is looked at.
-    std::thread::sleep(SAMPLED_WITHIN);
     result.measured_ns = ended_ns - began_ns;
     result.deliveries = after - before;
     result.server_packets = result.deliveries;

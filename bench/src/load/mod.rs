@@ -22,7 +22,7 @@ pub mod websocket;
 pub mod wire;
 pub mod worker;
 
-use crate::control::{GO, Plan, Protocol, Said};
+use crate::control::{GO, LoadResult, Plan, Protocol, Said};
 use crate::error::BenchError;
 use crate::floor::aead;
 use crew::Crew;
@@ -65,7 +65,7 @@ fn carry_out(input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Be
         say(output, &Said::Connected { took_ms: 0 })?;
         let result =
             if hear(input)?.trim() == GO { aead::work(&plan.scenario, |said| say(output, &said))? } else { return Ok(()) };
-        return say(output, &Said::Done(Box::new(result)));
+        return finish(input, output, result);
     }
     let started = Instant::now();
     let crew = Crew::hire(Arc::new(plan))?;
@@ -74,5 +74,11 @@ fn carry_out(input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Be
         return Ok(());
     }
     let result = crew.work(|said| say(output, &said))?;
-    say(output, &Said::Done(Box::new(result)))
+    finish(input, output, result)
+}
+
+/// Says the result, and stays until the orchestrator has nothing more to say: it samples this process up to then.
+fn finish(input: &mut impl BufRead, output: &mut impl Write, result: LoadResult) -> Result<(), BenchError> {
+    say(output, &Said::Done(Box::new(result)))?;
+    hear(input).map(|_end| ())
 }
