@@ -163,7 +163,12 @@ fn memory(groups: &[Group<'_>]) -> String {
         let name = format!("{} ({sessions}), {}", group.name, group.target);
         Some(Bar { name, target: group.number, value: bytes / 1_024.0 })
     };
-    let bars: Vec<Bar> = groups.iter().filter_map(bar).collect();
+    // Of several rates the first: what connections take is asked, not what load takes.
+    let first = |at: usize, group: &Group<'_>| {
+        !groups[..at].iter().any(|other| other.name == group.name && other.number == group.number)
+    };
+    let firsts = groups.iter().enumerate().filter(|(at, group)| first(*at, group)).map(|(_, group)| group);
+    let bars: Vec<Bar> = firsts.filter_map(bar).collect();
     if bars.is_empty() {
         return String::new();
     }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 34.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
 /// Height of a bar with the space around it, and where bars begin.
@@ -42,7 +42,7 @@ pub(super) fn escaped(text: &str) -> String {
 #[must_use]
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
-        v if v >= 10_000_000.0 => format!("{:.0}M", value / 1e6),
+        v if v >= 1_000_000.0 => format!("{:.2}M", value / 1e6),
         v if v >= 10_000.0 => format!("{:.0}k", value / 1e3),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
@@ -84,7 +84,8 @@ impl Scale {
     /// One of nines for these parts.
     #[must_use]
     pub(super) fn nines(parts: impl Iterator<Item = f64>) -> Self {
-        Self::Nines(parts.map(nines).fold(1.0, f64::max).ceil())
+        // A hair less, so that rounding does not add a nine.
+        Self::Nines((parts.map(nines).fold(1.0, f64::max) - 1e-6).ceil())
     }
 
     /// Where `value` is, from 0 to 1.
@@ -108,10 +109,10 @@ impl Scale {
             }
             Self::Log(low, high) => {
                 let powers = (high / low).log10().round() as i32;
-                (0..=powers).map(|n| low * 10_f64.powi(n)).map(|value| (value, format!("{value}"))).collect()
+                (0..=powers).map(|n| low * 10_f64.powi(n)).map(|value| (value, power(value))).collect()
             }
             Self::Nines(most) => {
-                let mut marks = vec![(0.0, "0 %".to_owned()), (0.5, "50 %".to_owned())];
+                let mut marks = vec![(0.5, "50 %".to_owned())];
                 for n in 1..=most as i32 {
                     let part = 1.0 - 10_f64.powi(-n);
                     marks.push((part, format!("{:.*} %", (n - 2).max(0) as usize, part * 100.0)));
@@ -119,6 +120,16 @@ impl Scale {
                 marks
             }
         }
+    }
+}
+
+/// A power of ten.
+fn power(value: f64) -> String {
+    match value {
+        v if v >= 999_999.0 => format!("{:.0}M", v / 1e6),
+        v if v >= 999.0 => format!("{:.0}k", v / 1e3),
+        v if v >= 0.999 => format!("{v:.0}"),
+        v => format!("{v:.3}").trim_end_matches('0').to_owned(),
     }
 }
 
@@ -240,9 +251,18 @@ mod tests {
         assert!((Scale::Nines(4.0).place(0.99) - 0.5).abs() < 1e-9);
         assert_eq!(Scale::Linear(20.0).place(50.0), 1.0);
         let marks: Vec<String> = Scale::Nines(4.0).marks().into_iter().map(|(_, text)| text).collect();
-        assert_eq!(marks, ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+        assert_eq!(marks, ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
         let marks: Vec<String> = Scale::Linear(20.0).marks().into_iter().map(|(_, text)| text).collect();
         assert_eq!(marks, ["0.00", "5.00", "10.0", "15.0", "20.0"]);
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers: Vec<String> = [0.5, 12.34, 456.7, 20_000.0, 1_040_000.0].into_iter().map(number).collect();
+        assert_eq!(numbers, ["0.50", "12.3", "457", "20k", "1.04M"]);
+        let powers: Vec<String> = Scale::Log(0.01, 1e6).marks().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(powers, ["0.01", "0.1", "1", "10", "100", "1k", "10k", "100k", "1M"]);
+        assert_eq!(Scale::nines([0.99999].into_iter()), Scale::Nines(5.0));
     }
 
     #[test]
