@@ -2,11 +2,12 @@
 
 use crate::error::BenchError;
 use crate::limits::{ROUNDS_MAX, WORKERS_MAX};
+use crate::presets::Named;
 use crate::run::LoadOptions;
 use crate::scenario::Scenario;
 use crate::target::starling::{Access, Other, Own};
-use crate::target::{Target, peer};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::target::{Kind, Target, Targets};
+use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,35 +31,35 @@ pub enum What {
     /// The load process; started by the others.
     #[command(hide = true)]
     Load,
+    /// The floor on quinn, a server; started by the others.
+    #[command(hide = true)]
+    FloorQuic {
+        /// Certificate, PEM.
+        cert: PathBuf,
+        /// Its key, PEM.
+        key: PathBuf,
+    },
 }
-
-/// A scenario by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Named {
-    /// 1 room of 200.
-    #[value(name = "A", alias = "a")]
-    A,
-    /// 100 rooms of 10.
-    #[value(name = "B", alias = "b")]
-    B,
-    /// 2,000 connections that say nothing.
-    Idle,
-    /// All of them, one after the other.
-    All,
-}
-
-/// The servers that can be measured, and why others cannot.
-pub type Targets = (Vec<Box<dyn Target>>, Vec<BenchError>);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Which scenario.
-    #[arg(long, value_enum, ignore_case = true, default_value = "all")]
-    pub scenario: Named,
-    /// Deliveries a second, all rooms together (A and B).
-    #[arg(long, default_value_t = 20_000.0)]
-    pub rate: f64,
+    /// Which scenarios.
+    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_value = "all")]
+    pub scenario: Vec<Named>,
+    /// Deliveries a second, all rooms together; several are run one after the other (A, B, big and G; F has a tenth of it, H a quarter).
+    #[arg(long, value_delimiter = ',', default_value = "20000")]
+    pub rate: Vec<f64>,
+    /// Find the rate at which A or B saturates: doubled until 1 % of the deliveries take 100 ms or more, or less than 95 % arrive; then
+    /// bisected.
+    #[arg(long)]
+    pub ramp: bool,
+    /// Connections of C, rounded up to a whole hundred.
+    #[arg(long, default_value_t = 2_000)]
+    pub connections: u32,
+    /// Sends of a session that E keeps unanswered.
+    #[arg(long, default_value_t = 8)]
+    pub in_flight: u32,
     /// Bytes of a message.
     #[arg(long, default_value_t = 128)]
     pub body_bytes: u32,
@@ -124,12 +125,16 @@ pub struct Common {
     /// Threads of the load process [default: half of the cores].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u32>,
-    /// Other servers to run beside it, in the same rounds, in turn; ratios are printed. Fetched with npm on first use.
+    /// Other servers to run beside it, in the same rounds, in turn; ratios are printed. What is missing is told, with the
+    /// command that brings it; scripts are fetched with npm on first use.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PEERS")]
-    pub peers: Vec<peer::Kind>,
+    pub peers: Vec<Kind>,
     /// One JSON object a round and line, instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Write a page with tables and plots of everything, which works offline.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// More arguments for the server.
     #[arg(last = true, value_name = "SERVER ARGUMENTS")]
     pub server_arguments: Vec<String>,
@@ -139,14 +144,15 @@ impl RunArgs {
     /// The scenarios that were asked for.
     #[must_use]
     pub fn scenarios(&self) -> Vec<Scenario> {
-        let all = [
-            (Named::A, Scenario::one_room(self.rate)),
-            (Named::B, Scenario::many_rooms(self.rate)),
-            (Named::Idle, Scenario::idle()),
-        ];
-        let wanted = |named: Named| self.scenario == Named::All || self.scenario == named;
-        let chosen = all.into_iter().filter(|(named, _)| wanted(*named));
-        chosen.map(|(_, s)| Scenario { body_bytes: self.body_bytes, ..s.timed(self.warmup, self.seconds) }).collect()
+        let mut scenarios = Vec::new();
+        for named in self.scenario.iter().flat_map(|named| named.parts()) {
+            let rates = if named.has_rate() { &self.rate[..] } else { &self.rate[..1] };
+            for rate in rates {
+                let scenario = named.scenario(*rate, self.connections, self.in_flight);
+                scenarios.push(Scenario { body_bytes: self.body_bytes, ..scenario.timed(self.warmup, self.seconds) });
+            }
+        }
+        scenarios
     }
 }
 
@@ -172,14 +178,14 @@ impl Common {
     /// # Errors
     ///
     /// As [`Self::target`].
-    pub fn targets(&self) -> Result<Targets, BenchError> {
+    pub fn targets(&self) -> Result<(Targets, Vec<BenchError>), BenchError> {
         let mut targets = vec![self.target()?];
         let mut missing = Vec::new();
         let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
         let folder = program.parent().unwrap_or(Path::new(".")).join("bench-peers");
         for kind in &self.peers {
-            match peer::Peer::new(*kind, &folder, self.pin_server.clone()) {
-                Ok(peer) => targets.push(Box::new(peer)),
+            match kind.target(&folder, self.pin_server.clone()) {
+                Ok(peer) => targets.push(peer),
                 Err(error) => missing.push(error),
             }
         }
@@ -255,9 +261,17 @@ mod tests {
     fn defaults_are_all_scenarios_at_20000() {
         let scenarios = run("").unwrap().scenarios();
         let names: Vec<&str> = scenarios.iter().map(|s| s.name.as_str()).collect();
-        assert_eq!(names, ["A", "B", "idle"]);
+        assert_eq!(names, ["A", "B", "C"]);
         assert_eq!(scenarios[1].deliveries_per_s(), 20_000.0);
         assert_eq!((scenarios[0].measure_s, scenarios[0].warmup_s, scenarios[0].body_bytes), (20.0, 5.0, 128));
+    }
+
+    #[test]
+    fn several_scenarios_and_rates_are_all_combinations() {
+        let scenarios = run("--scenario A,c,big --rate 5000,40000").unwrap().scenarios();
+        let found: Vec<(&str, f64)> = scenarios.iter().map(|s| (s.name.as_str(), s.deliveries_per_s())).collect();
+        assert_eq!(found, [("A", 5_000.0), ("A", 40_000.0), ("C", 0.0), ("big", 5_000.0), ("big", 40_000.0)]);
+        assert_eq!(run("--scenario every").unwrap().scenarios().len(), 9);
     }
 
     #[test]

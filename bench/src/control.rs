@@ -2,6 +2,7 @@
 //!
 //! The orchestrator writes the [`Plan`], reads [`Said::Connected`], writes [`GO`], and then reads the rest. The load process decides
 //! when the measurement begins and ends and says so at once; the orchestrator samples the server when it hears it.
+//! The load process stays until its input ends.
 
 use crate::histogram::Latencies;
 use crate::scenario::Scenario;
@@ -39,6 +40,18 @@ pub enum Protocol {
         /// Certificates to trust, PEM.
         ca_pem: String,
     },
+    /// The floor on quinn ([`crate::floor::quic`]).
+    Floor {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
+    /// The floor without a server ([`crate::floor::aead`]): the load process does it, and is what is measured.
+    Aead {
+        /// Cores to pin it to.
+        cores: Option<String>,
+    },
     /// Binary messages over a WebSocket over TLS, as `bench/peers/uws.js` says.
     WebSocket {
         /// Where the server listens.
@@ -53,6 +66,28 @@ pub enum Protocol {
         /// Certificates to trust, PEM.
         ca_pem: String,
     },
+    /// NATS over TLS: a room is a subject.
+    Nats {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
+    /// MQTT 3.1.1 over TLS, QoS 0: a room is a topic.
+    Mqtt {
+        /// Where the server listens.
+        address: SocketAddr,
+        /// Certificates to trust, PEM.
+        ca_pem: String,
+    },
+}
+
+impl Protocol {
+    /// Whether each send is answered, with the seq of its event.
+    #[must_use]
+    pub const fn acknowledges(&self) -> bool {
+        !matches!(self, Self::Nats { .. } | Self::Mqtt { .. } | Self::Aead { .. })
+    }
 }
 
 /// Who a session is and what it reads.
@@ -99,16 +134,16 @@ pub struct LoadResult {
     pub server_bytes: u64,
     /// UDP datagrams that the clients sent while measured.
     pub client_packets: u64,
-    /// From due to received, of messages that were due while measured.
+    /// From due to received, of messages that were due while measured; of joins, from the start to the subscription.
     pub latency: Latencies,
-    /// From due to reply, of the same messages.
-    pub ack: Latencies,
+    /// From due to reply, of the same messages; `None` where the protocol has no replies.
+    pub ack: Option<Latencies>,
     /// From due to written, of the same messages: what the harness itself adds.
     pub lag: Latencies,
     /// Sends written.
     pub sent: u64,
-    /// Sends that were answered with `ok`.
-    pub acked: u64,
+    /// Sends that were answered with `ok`; `None` where the protocol has no replies.
+    pub acked: Option<u64>,
     /// Other answers, by code.
     pub refused: BTreeMap<String, u64>,
     /// Sends that never had an answer.
@@ -117,10 +152,25 @@ pub struct LoadResult {
     pub held: u64,
     /// Frames of events that did not begin where the one before ended.
     pub gaps: u64,
-    /// Acknowledged events that some session did not get.
+    /// Acknowledged events that some session did not get; where nothing is acknowledged, of all that were sent.
     pub lost: u64,
+    /// Joins, or answered sends of a closed loop, while measured.
+    pub done: u64,
+    /// From the drop of all connections until a session had everything that was there when it was back.
+    pub level: Latencies,
+    /// What went on beside the messages, while measured, by name.
+    pub asides: BTreeMap<String, Aside>,
     /// What sessions complained of: lost connections, resets, frames that make no sense.
     pub faults: Vec<String>,
+}
+
+/// Something that went on beside the messages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Aside {
+    /// How often.
+    pub count: u64,
+    /// From due to answered; empty for what has no answer.
+    pub latency: Latencies,
 }
 
 #[cfg(test)]

@@ -4,6 +4,12 @@ use crate::limits::LATENCY_US_MAX;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The parts of all that a curve has points for.
+const CURVE: [f64; 21] = [
+    0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.999, 0.9995, 0.9999,
+    0.99995, 0.99999,
+];
+
 /// Latencies of many things. Merging is exact: the same as if all had been recorded in one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latencies(Histogram<u64>);
@@ -38,6 +44,14 @@ impl Latencies {
     #[must_use]
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1_000.0
+    }
+
+    /// Points of the curve: part of all (0 to 1) and the latency that it did not exceed, in milliseconds. Denser towards the end, where it
+    /// matters; none if nothing was recorded.
+    #[must_use]
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        let parts = CURVE.into_iter().filter(|part| self.count() as f64 * (1.0 - part) >= 1.0 || *part <= 0.5);
+        if self.count() == 0 { Vec::new() } else { parts.map(|part| (part, self.quantile_ms(part))).collect() }
     }
 
     /// The quantiles that reports show.
@@ -115,6 +129,15 @@ mod tests {
             assert!((found - wanted).abs() <= wanted / 1_000.0, "{found} for {wanted}");
         }
         assert_eq!(Latencies::default().quantiles(), Quantiles::default());
+    }
+
+    #[test]
+    fn a_curve_rises_and_shows_no_more_than_is_known() {
+        let curve = of(1..=1_000).curve();
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "{curve:?}");
+        assert_eq!(curve.last().unwrap().0, 0.999);
+        assert!(Latencies::default().curve().is_empty());
+        assert!(!of([5]).curve().is_empty());
     }
 
     #[test]

@@ -2,25 +2,32 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`scenario`] | what is asked of a server: rooms, members, devices, sends a second |
+//! | [`scenario`], [`presets`] | what is asked of a server: rooms, members, devices, sends a second |
 //! | [`schedule`] | when each send is due; made before the run, never moved by what the server does |
 //! | [`target`] | the servers that can be measured, and how users and rooms come to be there |
 //! | [`load`] | the load process: connections, sends at their due times, what arrives and when |
+//! | [`floor`] | what delivering costs at least |
 //! | [`control`] | JSON lines between the two processes |
 //! | [`procfs`], [`machine`] | what the kernel says about a process and about the machine |
+//! | [`campaign`] | rounds of scenarios and targets in turn; the ramp |
 //! | [`run`] | one round: start, populate, load, sample, stop |
 //! | [`report`] | figures, verdict, text and JSON |
+//! | [`html`] | the whole campaign as one page |
 //!
 //! Latency is taken from the time at which a send was due, not from when it was written, so a server that stalls is charged for
 //! everything that should have been sent meanwhile. Sender and receiver are the same process, hence the same clock.
 
+pub mod campaign;
 pub mod cli;
 pub mod control;
 pub mod error;
+pub mod floor;
 pub mod histogram;
+pub mod html;
 pub mod limits;
 pub mod load;
 pub mod machine;
+pub mod presets;
 pub mod procfs;
 pub mod report;
 pub mod run;

@@ -32,6 +32,30 @@ pub const OPEN_SENDS_MAX: usize = SEND_QUEUE_MAX + client_protocol::limits::OPEN
 pub const READ_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a message of a peer.
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Messages that wait for a client of the floor; who has more is dropped.
+pub const FLOOR_QUEUE_MAX: usize = 4_096;
+/// Messages that the floor hands to a stream together.
+pub const FLOOR_WRITE_MAX: usize = 64;
+/// Windows and buffers of the floor, in bytes: those of Starling's QUIC edge.
+pub const FLOOR_SEND_WINDOW: u64 = 64 * 1024;
+/// See [`FLOOR_SEND_WINDOW`].
+pub const FLOOR_STREAM_RECEIVE_WINDOW: u32 = 64 * 1024;
+/// See [`FLOOR_SEND_WINDOW`].
+pub const FLOOR_RECEIVE_WINDOW: u32 = 128 * 1024;
+/// See [`FLOOR_SEND_WINDOW`].
+pub const FLOOR_DATAGRAM_BUFFER: usize = 16 * 1024;
+/// A session of a mixed day moves its read mark this often.
+pub const MARK_INTERVAL: Duration = Duration::from_secs(5);
+/// It says this often that it types.
+pub const DAY_TYPING_INTERVAL: Duration = Duration::from_secs(4);
+/// It asks this often for history.
+pub const DAY_HISTORY_INTERVAL: Duration = Duration::from_secs(10);
+/// Messages that it asks for.
+pub const DAY_HISTORY_LIMIT: u32 = 50;
+/// Joins that a worker has under way in the scenario that measures them.
+pub const JOINING_MAX: usize = 16;
+/// Silence before all connections are dropped, so that no send is under way.
+pub const CALM: Duration = Duration::from_secs(1);
 /// Time for the peers to be installed.
 pub const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// A connection without traffic sends a PING after this time (docs/protocol.md asks for 15 to 20 s).
@@ -66,14 +90,24 @@ pub const CHILD_LINES_MAX: usize = 1_024;
 pub const FAULTS_MAX: usize = 16;
 /// The longest latency that is told apart, in microseconds.
 pub const LATENCY_US_MAX: u64 = 120_000_000;
+/// A rate at which 99 in 100 deliveries take this long, in milliseconds, is too much.
+pub const SATURATED_P99_MS: f64 = 100.0;
+/// Halvings between the last rate of a ramp that was kept up with and the first that was not.
+pub const RAMP_BISECTIONS: u32 = 3;
+/// Deliveries a second above which a ramp ends.
+pub const RAMP_RATE_MAX: f64 = SENDS_PER_S_MAX * 10.0;
 /// Below this part of the offered deliveries a round has failed.
 pub const ACHIEVED_MIN: f64 = 0.95;
 /// Above this lateness of the sends (p99, in milliseconds) the harness, not the server, is what was measured.
 pub const LAG_P99_MS_MAX: f64 = 5.0;
+/// Above this part of a core for each of its threads, the load process may be what is slow.
+pub const CLIENTS_CORES_MAX: f64 = 0.85;
 /// Above this part of a core used by other processes, figures are theirs too.
 pub const OTHERS_CORES_MAX: f64 = 0.1;
 /// Below this number of connections, memory for each says nothing: what is there once outweighs it.
 pub const MEMORY_SESSIONS_MIN: u32 = 100;
 
 const _: () = assert!(BODY_BYTES_MIN as usize >= crate::load::stamp::STAMP_BYTES);
+const _: () = assert!(DAY_TYPING_INTERVAL.as_millis() as u64 >= client_protocol::limits::TYPING_INTERVAL_MS);
+const _: () = assert!(client_protocol::limits::OPEN_REQUESTS_MAX <= SEND_QUEUE_MAX);
 const _: () = assert!(CONNECTED_TIMEOUT.as_secs() as f64 + RUN_SECONDS_MAX < 600.0, "an access token must outlive the run");

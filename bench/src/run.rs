@@ -1,6 +1,6 @@
 //! One round: start the server, bring users and rooms, start the load process, sample while it measures, stop everything.
 
-use crate::control::{GO, LoadResult, Plan, Said};
+use crate::control::{GO, LoadResult, Plan, Protocol, Said};
 use crate::error::BenchError;
 use crate::limits::{CONNECTED_TIMEOUT, LOAD_SLACK};
 use crate::machine::Machine;
@@ -30,8 +30,8 @@ pub struct Round {
     pub scenario: Scenario,
     /// The machine.
     pub machine: Machine,
-    /// Time until all sessions were connected and subscribed, in milliseconds.
-    pub connect_ms: u64,
+    /// Time until all sessions were connected and subscribed, in milliseconds; `None` where none are.
+    pub connect_ms: Option<u64>,
     /// Resident memory of the server before the first connection, in bytes; where its process is known.
     pub rss_before: Option<u64>,
     /// Resident memory of the server at the start of the measurement, in bytes.
@@ -40,8 +40,12 @@ pub struct Round {
     pub server: Option<Usage>,
     /// What the load process used while measured.
     pub clients: Usage,
+    /// Its threads.
+    pub workers: u32,
     /// CPU time that everything else on the machine used while measured, in seconds; where the server's process is known.
     pub others_cpu_s: Option<f64>,
+    /// How many events became durable in a tick of the server's world while measured, on average, where it says so.
+    pub batch: Option<f64>,
     /// What the load process saw.
     pub result: LoadResult,
 }
@@ -68,32 +72,41 @@ fn loaded(
     options: &LoadOptions,
 ) -> Result<Round, BenchError> {
     let (protocol, sessions) = running.populate(scenario)?;
-    let sample = || running.pid().map(Sample::of).transpose();
-    let before = sample()?;
+    // The floor without a server is the load process itself.
+    let alone = matches!(protocol, Protocol::Aead { .. });
+    let cores = if let Protocol::Aead { cores } = &protocol { cores.clone() } else { options.cores.clone() };
+    let before = running.pid().map(Sample::of).transpose()?;
     let plan = Plan { scenario: scenario.clone(), protocol, sessions, workers: options.workers };
-    let mut load = Load::start(&plan, options)?;
+    let mut load = Load::start(&plan, cores.as_deref())?;
+    let load_pid = load.process.pid();
+    let server_pid = if alone { Some(load_pid) } else { running.pid() };
+    let sample = || server_pid.map(Sample::of).transpose();
     let Said::Connected { took_ms } = load.hear(CONNECTED_TIMEOUT)? else { return Err(unexpected()) };
     load.tell(GO)?;
     let Said::Measuring = load.hear(seconds(scenario.warmup_s))? else { return Err(unexpected()) };
-    let (server_from, clients_from, busy_from) = (sample()?, Sample::of(load.process.pid())?, machine_busy()?);
+    let events_from = running.progress();
+    let (server_from, clients_from, busy_from) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
     let Said::Measured = load.hear(seconds(scenario.measure_s))? else { return Err(unexpected()) };
-    let (server_to, clients_to, busy_to) = (sample()?, Sample::of(load.process.pid())?, machine_busy()?);
+    let (server_to, clients_to, busy_to) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
+    let batch = events_from.zip(running.progress()).and_then(|(from, to)| to.events_per_tick(&from));
     let Said::Done(result) = load.hear(Duration::ZERO)? else { return Err(unexpected()) };
-    load.process.wait(LOAD_SLACK);
+    load.end();
     let busy_s = busy_to.saturating_sub(busy_from).as_secs_f64();
-    let clients = clients_from.until(&clients_to);
+    let clients = if alone { Usage::default() } else { clients_from.until(&clients_to) };
     let rss_connected = server_from.as_ref().map(|sample| sample.rss);
     let server = server_from.zip(server_to).map(|(from, to)| from.until(&to));
     Ok(Round {
         target: target.name().to_owned(),
         scenario: scenario.clone(),
         machine: Machine::here(running.data()),
-        connect_ms: took_ms,
+        connect_ms: (!alone).then_some(took_ms),
         rss_before: before.map(|sample| sample.rss),
         rss_connected,
         others_cpu_s: server.as_ref().map(|usage| (busy_s - usage.cpu_s - clients.cpu_s).max(0.0)),
         server,
+        batch,
         clients,
+        workers: options.workers,
         result: *result,
     })
 }
@@ -113,14 +126,21 @@ struct Load {
 }
 
 impl Load {
-    fn start(plan: &Plan, options: &LoadOptions) -> Result<Self, BenchError> {
+    fn start(plan: &Plan, cores: Option<&str>) -> Result<Self, BenchError> {
         let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
-        let mut command = pinned(&program, options.cores.as_deref());
+        let mut command = pinned(&program, cores);
         let mut process = Process::spawn(command.arg("load").stdin(Stdio::piped()))?;
         let input = process.input().ok_or_else(|| BenchError::Load("no input".to_owned()))?;
         let mut load = Self { process, input };
         load.tell(&serde_json::to_string(plan).map_err(|error| BenchError::Load(error.to_string()))?)?;
         Ok(load)
+    }
+
+    /// Lets it end, which it does not before, so that it can be sampled.
+    fn end(self) {
+        let Self { mut process, input } = self;
+        drop(input);
+        process.wait(LOAD_SLACK);
     }
 
     fn tell(&mut self, line: &str) -> Result<(), BenchError> {

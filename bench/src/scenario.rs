@@ -14,6 +14,30 @@ pub enum Senders {
     First,
 }
 
+/// What the sessions do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// Sends at their due times, or nothing where none are asked for.
+    Talk,
+    /// Connect, subscribe, leave, again and again; a bounded number at a time.
+    Join,
+    /// Closed loop: every sender keeps this many sends unanswered, and sends the next one when one is answered.
+    Closed {
+        /// Sends of a session without an answer.
+        in_flight: u32,
+    },
+    /// Everybody's connection is dropped when the measurement begins; all resume with their cursors, then talk on.
+    Storm,
+    /// Talk, but some sessions never read; they do not send, and what becomes of them does not count.
+    Slow {
+        /// How many of 100.
+        percent: u32,
+    },
+    /// Talk, and beside it typing, read marks and history.
+    Mixed,
+}
+
 /// Rooms, members and load. Every user is a member of one room, and every session is subscribed to its user's room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
@@ -31,6 +55,8 @@ pub struct Scenario {
     pub senders: Senders,
     /// Bytes of a message body.
     pub body_bytes: u32,
+    /// What the sessions do.
+    pub activity: Activity,
     /// Time under load before anything is counted, in seconds.
     pub warmup_s: f64,
     /// Time that is measured, in seconds.
@@ -38,50 +64,6 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A: one room of 200, everybody talks, `deliveries_per_s` in all.
-    #[must_use]
-    pub fn one_room(deliveries_per_s: f64) -> Self {
-        Self::talk("A", 1, 200, deliveries_per_s)
-    }
-
-    /// B: 100 rooms of 10, everybody talks, `deliveries_per_s` in all.
-    #[must_use]
-    pub fn many_rooms(deliveries_per_s: f64) -> Self {
-        Self::talk("B", 100, 10, deliveries_per_s)
-    }
-
-    /// 2,000 sessions that are connected and subscribed and say nothing: 20 rooms of 10 users with 10 devices each.
-    #[must_use]
-    pub fn idle() -> Self {
-        Self { devices: 10, sends_per_s: 0.0, ..Self::talk("idle", 20, 10, 0.0) }
-    }
-
-    /// One sender, one receiver, `sends` sends spaced by `interval_ms`: the way of a lone message through fsync.
-    #[must_use]
-    pub fn latency(sends: u32, interval_ms: f64) -> Self {
-        Self {
-            sends_per_s: 1_000.0 / interval_ms,
-            senders: Senders::First,
-            warmup_s: 1.0,
-            measure_s: f64::from(sends) * interval_ms / 1_000.0,
-            ..Self::talk("latency", 1, 2, 0.0)
-        }
-    }
-
-    fn talk(name: &str, rooms: u32, members: u32, deliveries_per_s: f64) -> Self {
-        Self {
-            name: name.to_owned(),
-            rooms,
-            members,
-            devices: 1,
-            sends_per_s: deliveries_per_s / f64::from(members),
-            senders: Senders::All,
-            body_bytes: 128,
-            warmup_s: 5.0,
-            measure_s: 20.0,
-        }
-    }
-
     /// The same with other times.
     #[must_use]
     pub fn timed(self, warmup_s: f64, measure_s: f64) -> Self {
@@ -103,6 +85,10 @@ impl Scenario {
         )?;
         let bodies = BODY_BYTES_MIN..=client_protocol::limits::BODY_BYTES_MAX as u32;
         ensure(bodies.contains(&self.body_bytes), format!("{bodies:?} bytes of body, not {}", self.body_bytes))?;
+        if let Activity::Closed { in_flight } = self.activity {
+            let most = client_protocol::limits::OPEN_REQUESTS_MAX as u32;
+            ensure((1..=most).contains(&in_flight), format!("1 to {most} sends in flight, not {in_flight}"))?;
+        }
         ensure(self.measure_s > 0.0 && self.warmup_s >= 0.0, "something must be measured: seconds above 0".to_owned())?;
         let seconds = self.measure_s + self.warmup_s;
         ensure(seconds <= RUN_SECONDS_MAX, format!("at most {RUN_SECONDS_MAX} s of warm-up and measurement, not {seconds}"))
@@ -133,11 +119,26 @@ impl Scenario {
         self.members * self.devices
     }
 
+    /// How many sessions never read: the last ones.
+    #[must_use]
+    pub const fn slow_sessions(&self) -> u32 {
+        match self.activity {
+            Activity::Slow { percent } => self.sessions() * percent / 100,
+            _ => 0,
+        }
+    }
+
+    /// Whether this session never reads.
+    #[must_use]
+    pub const fn is_slow(&self, session: u32) -> bool {
+        session >= self.sessions() - self.slow_sessions()
+    }
+
     /// How many sessions send: the first ones.
     #[must_use]
     pub const fn sender_count(&self) -> u32 {
         match self.senders {
-            Senders::All => self.sessions(),
+            Senders::All => self.sessions() - self.slow_sessions(),
             Senders::First => self.rooms,
         }
     }
@@ -146,15 +147,16 @@ impl Scenario {
     #[must_use]
     pub const fn takes_latency(&self, session: u32) -> bool {
         match self.senders {
-            Senders::All => true,
+            Senders::All => !self.is_slow(session),
             Senders::First => session >= self.rooms,
         }
     }
 
-    /// Deliveries a second that the sends make.
+    /// Deliveries a second that the sends make, to sessions that read.
     #[must_use]
     pub fn deliveries_per_s(&self) -> f64 {
-        self.sends_per_s * f64::from(self.receivers())
+        let reading = f64::from(self.sessions() - self.slow_sessions()) / f64::from(self.sessions());
+        self.sends_per_s * f64::from(self.receivers()) * reading
     }
 }
 
@@ -162,22 +164,6 @@ impl Scenario {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn presets_are_what_they_say() {
-        let a = Scenario::one_room(20_000.0);
-        assert_eq!((a.users(), a.sessions(), a.receivers(), a.sends_per_s), (200, 200, 200, 100.0));
-        let b = Scenario::many_rooms(20_000.0);
-        assert_eq!((b.users(), b.sessions(), b.receivers(), b.sends_per_s), (1_000, 1_000, 10, 2_000.0));
-        let idle = Scenario::idle();
-        assert_eq!((idle.users(), idle.sessions(), idle.deliveries_per_s()), (200, 2_000, 0.0));
-        let latency = Scenario::latency(200, 20.0);
-        assert_eq!((latency.sends_per_s, latency.measure_s, latency.sender_count()), (50.0, 4.0, 1));
-        assert!(!latency.takes_latency(0) && latency.takes_latency(1));
-        for scenario in [a, b, idle, latency] {
-            scenario.check().unwrap();
-        }
-    }
 
     #[test]
     fn each_room_has_its_members() {

@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use client_protocol::chat::MessagePosted;
 use client_protocol::frame::{Frame, events_frame};
-use client_protocol::room::Rooms;
+use client_protocol::room::{LIVE, Rooms};
 use client_protocol::session::{Reply, Welcome};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{
@@ -13,7 +13,7 @@ use client_protocol::{
 use quinn::crypto::rustls::QuicServerConfig;
 use starling_bench::control::{LoadResult, Plan, Protocol, Said, SessionPlan};
 use starling_bench::load;
-use starling_bench::scenario::Scenario;
+use starling_bench::scenario::{Activity, Scenario};
 use std::collections::HashMap;
 use std::io::{BufReader, Cursor};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,6 +37,8 @@ enum Fault {
 struct Room {
     head: u64,
     refused: bool,
+    /// The frame of each event.
+    frames: Vec<Bytes>,
     readers: Vec<mpsc::UnboundedSender<Bytes>>,
 }
 
@@ -117,6 +119,10 @@ fn answer(frame: ClientFrame, out: &mpsc::UnboundedSender<Bytes>, world: &World,
             let room = world.entry(subscribe.room).or_default();
             room.readers.push(out.clone());
             say(ServerFrame::Reply(id, Reply::done(room.head)));
+            if subscribe.after_seq != LIVE {
+                assert_eq!(subscribe.epoch, 1);
+                room.frames[subscribe.after_seq as usize..].iter().for_each(|frame| out.send(frame.clone()).unwrap());
+            }
         }
         ClientFrame::Request(id, Command::PostMessage(post)) => {
             let room = world.get_mut(&post.head.room).unwrap();
@@ -134,6 +140,7 @@ fn answer(frame: ClientFrame, out: &mpsc::UnboundedSender<Bytes>, world: &World,
             if !silent {
                 let record = record(room.head, post.head.key, post.body);
                 let frame = events_frame(post.head.room, room.head, 1, &record);
+                room.frames.push(frame.clone());
                 for reader in &room.readers {
                     let _gone = reader.send(frame.clone());
                 }
@@ -152,6 +159,10 @@ fn record(seq: u64, key: Key, body: client_protocol::chat::Body) -> Vec<u8> {
 /// 3 rooms of 2, 60 sends/s, a second of which half is measured: 30 of 60 sends.
 fn run(fault: Fault, workers: u32) -> LoadResult {
     let scenario = Scenario { rooms: 3, members: 2, sends_per_s: 60.0, ..Scenario::many_rooms(0.0) }.timed(0.5, 0.5);
+    run_scenario(scenario, fault, workers)
+}
+
+fn run_scenario(scenario: Scenario, fault: Fault, workers: u32) -> LoadResult {
     let (address, ca_pem) = serve(fault);
     let sessions = (0..scenario.sessions()).map(|index| SessionPlan {
         token: "token".to_owned(),
@@ -172,11 +183,11 @@ fn run(fault: Fault, workers: u32) -> LoadResult {
 #[test]
 fn a_good_server_delivers_everything() {
     let result = run(Fault::None, 2);
-    assert_eq!((result.sent, result.acked, result.unanswered, result.held), (60, 60, 0, 0));
+    assert_eq!((result.sent, result.acked, result.unanswered, result.held), (60, Some(60), 0, 0));
     assert_eq!((result.gaps, result.lost), (0, 0));
     assert!(result.faults.is_empty() && result.refused.is_empty(), "{:?} {:?}", result.faults, result.refused);
     // By the time they were due, exactly; by the time they came, but for the edges of the window.
-    assert_eq!((result.latency.count(), result.ack.count(), result.lag.count()), (60, 30, 30));
+    assert_eq!((result.latency.count(), result.ack.unwrap().count(), result.lag.count()), (60, 30, 30));
     assert!((50..=70).contains(&result.deliveries), "{}", result.deliveries);
     assert!(result.server_packets > 0 && result.client_packets > 0 && result.server_bytes > 60 * 128);
     assert!(result.measured_ns >= 490_000_000);
@@ -193,7 +204,7 @@ fn a_missing_event_is_a_gap_for_every_reader() {
 fn a_refused_send_is_counted_by_its_code() {
     let result = run(Fault::RefusesASend, 1);
     assert_eq!(result.refused.get("overloaded"), Some(&3));
-    assert_eq!((result.sent, result.acked, result.unanswered, result.gaps, result.lost), (60, 57, 0, 0, 0));
+    assert_eq!((result.sent, result.acked, result.unanswered, result.gaps, result.lost), (60, Some(57), 0, 0, 0));
 }
 
 #[test]
@@ -201,6 +212,40 @@ fn events_that_never_come_are_lost() {
     let result = run(Fault::GoesSilent, 1);
     // 20 sends a room, 15 of them not pushed, to two readers in each of three rooms.
     assert_eq!((result.lost, result.gaps), (90, 0));
+}
+
+#[test]
+fn sessions_join_and_leave_as_fast_as_they_can() {
+    let scenario = Scenario { rooms: 2, members: 3, ..Scenario::joins() }.timed(0.3, 0.7);
+    let result = run_scenario(scenario, Fault::None, 2);
+    assert!(result.done > 6 && result.latency.count() >= result.done, "{} joins", result.done);
+    assert!(result.faults.is_empty(), "{:?}", result.faults);
+}
+
+#[test]
+fn a_closed_loop_keeps_its_sends_in_flight() {
+    let scenario = Scenario { rooms: 2, members: 2, ..Scenario::durable_sends(4) }.timed(0.2, 0.5);
+    let result = run_scenario(scenario, Fault::None, 1);
+    assert!(result.done > 16, "{} sends", result.done);
+    assert_eq!((result.acked, result.unanswered, result.lost, result.held), (Some(result.sent), 0, 0, 0));
+}
+
+#[test]
+fn after_a_storm_all_are_level_and_nothing_is_lost() {
+    let scenario = Scenario { rooms: 3, members: 4, sends_per_s: 90.0, ..Scenario::storm(0.0) }.timed(2.0, 2.0);
+    let result = run_scenario(scenario, Fault::None, 2);
+    assert_eq!((result.level.count(), result.gaps, result.lost, result.unanswered), (12, 0, 0, 0));
+    assert_eq!(result.acked, Some(result.sent));
+    assert!(result.faults.is_empty(), "{:?}", result.faults);
+}
+
+#[test]
+fn who_never_reads_is_neither_counted_nor_missed() {
+    let activity = Activity::Slow { percent: 50 };
+    let scenario = Scenario { rooms: 1, members: 4, sends_per_s: 60.0, activity, ..Scenario::slow_readers(0.0) };
+    let result = run_scenario(scenario.timed(0.2, 0.8), Fault::None, 1);
+    assert_eq!((result.sent, result.lost, result.latency.count()), (60, 0, 96));
+    assert!(result.faults.is_empty(), "{:?}", result.faults);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is measured while the load runs: the clock and its window, counters and histograms of a worker, the state of a session.
 
+use crate::control::Aside;
 use crate::histogram::Latencies;
 use crate::limits::{FAULTS_MAX, OPEN_SENDS_MAX};
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Locks; a thread that panicked while it held the lock has ended the run anyway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,6 +48,18 @@ impl Clock {
         let _set_before = self.window.set(window);
     }
 
+    /// Whether the measurement is over.
+    #[must_use]
+    pub fn is_over(&self, now_ns: u64) -> bool {
+        self.window.get().is_some_and(|window| now_ns >= window.end)
+    }
+
+    /// Since when it is measured; the storm begins then.
+    #[must_use]
+    pub fn measured_from(&self) -> u64 {
+        self.window.get().map_or(u64::MAX, |window| window.start)
+    }
+
     /// Whether what was due then is measured.
     #[must_use]
     pub fn measures(&self, due_ns: u64) -> bool {
@@ -62,6 +76,10 @@ pub struct Histograms {
     pub ack: Latencies,
     /// Due to written.
     pub lag: Latencies,
+    /// All connections dropped to everything caught up.
+    pub level: Latencies,
+    /// What goes on beside the messages.
+    pub asides: BTreeMap<&'static str, Aside>,
 }
 
 /// What a worker's sessions count together.
@@ -69,6 +87,8 @@ pub struct Histograms {
 pub struct Meter {
     /// Messages received.
     pub deliveries: AtomicU64,
+    /// Joins, or sends that were answered with `ok`.
+    pub done: AtomicU64,
     histograms: Mutex<Histograms>,
     refused: Mutex<BTreeMap<String, u64>>,
     faults: Mutex<Vec<String>>,
@@ -123,7 +143,12 @@ pub struct SessionState {
     pub answered: AtomicU64,
     /// Frames that did not begin where the one before ended.
     pub gaps: AtomicU64,
+    /// The seq at which it will be level with its room after a storm; 0 when it is, or before.
+    pub goal: AtomicU64,
+    /// Takes the next send of a closed loop.
+    pub again: OnceLock<mpsc::Sender<u64>>,
     open: Mutex<Vec<(u64, u64)>>,
+    open_asides: Mutex<Vec<(u64, u64)>>,
 }
 
 impl SessionState {
@@ -140,6 +165,21 @@ impl SessionState {
         if open.len() < OPEN_SENDS_MAX {
             open.push((id, due_ns));
         }
+    }
+
+    /// Notes that request `id`, which is no send, is on its way.
+    pub fn open_aside(&self, id: u64, due_ns: u64) {
+        let mut open = lock(&self.open_asides);
+        if open.len() < OPEN_SENDS_MAX {
+            open.push((id, due_ns));
+        }
+    }
+
+    /// If request `id` is no send, notes that it was answered, and says when it was due.
+    pub fn close_aside(&self, id: u64) -> Option<u64> {
+        let mut open = lock(&self.open_asides);
+        let index = open.iter().position(|(open, _)| *open == id)?;
+        Some(open.swap_remove(index).1)
     }
 
     /// Notes that request `id` was answered; says when it was due.

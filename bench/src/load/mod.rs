@@ -1,9 +1,18 @@
 //! The load process: reads a plan, connects its sessions, sends at due times, counts what arrives. It speaks with the orchestrator
 //! over its standard input and output ([`crate::control`]) and measures nothing about the server's process.
 //!
-//! What is particular to a protocol is in `session` and `receiver` (Starling's own) and in `websocket` (peers); the clock, the pacer, the counters and this file serve any.
+//! What is particular to a protocol is in `session` and `receiver` (Starling's own), `websocket`, `broker` and `floor` (others); the clock, the
+//! pacer, the counters and the crew serve any.
 
+pub mod aside;
+pub mod broker;
+mod crew;
+pub mod dial;
+pub mod dialer;
+pub mod floor;
 pub mod meter;
+pub mod mqtt;
+pub mod nats;
 pub mod pacer;
 pub mod receiver;
 pub mod session;
@@ -13,22 +22,13 @@ pub mod websocket;
 pub mod wire;
 pub mod worker;
 
-use crate::control::{GO, LoadResult, Plan, Said};
+use crate::control::{GO, LoadResult, Plan, Protocol, Said};
 use crate::error::BenchError;
-use crate::limits::{DRAIN_TIMEOUT, START_DELAY, WORKERS_MAX};
-use crate::schedule::Schedule;
-use meter::{Clock, Meter};
-use std::collections::BTreeMap;
+use crate::floor::aead;
+use crew::Crew;
 use std::io::{BufRead, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-use worker::{Ready, Share};
-
-/// Time between two looks at whether everything has arrived.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
+use std::time::Instant;
 
 /// Runs the load process.
 ///
@@ -61,6 +61,12 @@ fn carry_out(input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Be
     if plan.sessions.len() != wanted {
         return Err(BenchError::Load(format!("the plan has {} sessions instead of {wanted}", plan.sessions.len())));
     }
+    if let Protocol::Aead { .. } = plan.protocol {
+        say(output, &Said::Connected { took_ms: 0 })?;
+        let result =
+            if hear(input)?.trim() == GO { aead::work(&plan.scenario, |said| say(output, &said))? } else { return Ok(()) };
+        return finish(input, output, result);
+    }
     let started = Instant::now();
     let crew = Crew::hire(Arc::new(plan))?;
     say(output, &Said::Connected { took_ms: started.elapsed().as_millis() as u64 })?;
@@ -68,186 +74,11 @@ fn carry_out(input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Be
         return Ok(());
     }
     let result = crew.work(|said| say(output, &said))?;
-    say(output, &Said::Done(Box::new(result)))
+    finish(input, output, result)
 }
 
-struct Hired {
-    meter: Arc<Meter>,
-    finish: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// All workers and their sessions.
-struct Crew {
-    plan: Arc<Plan>,
-    clock: Arc<Clock>,
-    workers: Vec<Hired>,
-    /// In the order of the plan.
-    sessions: Vec<Ready>,
-}
-
-/// Counters at one time.
-#[derive(Clone, Copy, Default)]
-struct Snapshot {
-    at_ns: u64,
-    deliveries: u64,
-    server_packets: u64,
-    server_bytes: u64,
-    client_packets: u64,
-}
-
-impl Crew {
-    /// Starts the workers and waits until all sessions are subscribed.
-    fn hire(plan: Arc<Plan>) -> Result<Self, BenchError> {
-        let count = plan.workers.clamp(1, WORKERS_MAX) as usize;
-        let clock = Arc::new(Clock::default());
-        let mut crew = Self { plan, clock, workers: Vec::new(), sessions: Vec::new() };
-        let (ready, readies) = std::sync::mpsc::channel();
-        for n in 0..count {
-            let share = Share {
-                plan: Arc::clone(&crew.plan),
-                sessions: (n..crew.plan.sessions.len()).step_by(count).collect(),
-                clock: Arc::clone(&crew.clock),
-                meter: Arc::default(),
-            };
-            let (meter, ready) = (Arc::clone(&share.meter), ready.clone());
-            let (finish, finished) = oneshot::channel();
-            let thread = std::thread::Builder::new()
-                .name(format!("load-{n}"))
-                .spawn(move || worker::run(&share, &ready, finished))
-                .map_err(BenchError::io("starting a worker"))?;
-            crew.workers.push(Hired { meter, finish: Some(finish), thread: Some(thread) });
-        }
-        drop(ready);
-        for _ in 0..count {
-            let sessions = readies.recv().map_err(|_| BenchError::Load("a worker ended".to_owned()))?;
-            crew.sessions.extend(sessions.map_err(BenchError::Load)?);
-        }
-        crew.sessions.sort_by_key(|session| session.index);
-        Ok(crew)
-    }
-
-    /// Runs the load and says when the measurement begins and ends.
-    fn work(mut self, mut say: impl FnMut(Said) -> Result<(), BenchError>) -> Result<LoadResult, BenchError> {
-        let scenario = self.plan.scenario.clone();
-        let start_ns = self.clock.now_ns() + START_DELAY.as_nanos() as u64;
-        let from_ns = start_ns + (scenario.warmup_s * 1e9) as u64;
-        let to_ns = from_ns + (scenario.measure_s * 1e9) as u64;
-        self.clock.measure(from_ns..to_ns);
-        let seconds = scenario.warmup_s + scenario.measure_s;
-        let schedule = Schedule::new(start_ns, scenario.sends_per_s, seconds, scenario.sender_count());
-        let clock = Arc::clone(&self.clock);
-        let senders: Vec<_> = self.sessions.iter().map(|session| session.due.clone()).collect();
-        let pacer = std::thread::Builder::new()
-            .name("pacer".to_owned())
-            .spawn(move || pacer::pace(schedule, &clock, &senders))
-            .map_err(BenchError::io("starting the pacer"))?;
-        self.sleep_until(from_ns);
-        say(Said::Measuring)?;
-        let from = self.snapshot();
-        self.sleep_until(to_ns);
-        say(Said::Measured)?;
-        let to = self.snapshot();
-        let held = pacer.join().map_err(|_| BenchError::Load("the pacer failed".to_owned()))?;
-        self.drain();
-        self.clock.stopping.store(true, Relaxed);
-        let result = self.result(from, to, held);
-        self.dismiss();
-        Ok(result)
-    }
-
-    fn sleep_until(&self, at_ns: u64) {
-        if let Some(wait) = self.clock.until(at_ns) {
-            std::thread::sleep(wait);
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot { at_ns: self.clock.now_ns(), ..Snapshot::default() };
-        snapshot.deliveries = self.workers.iter().map(|worker| worker.meter.deliveries.load(Relaxed)).sum();
-        for session in &self.sessions {
-            let carried = session.wire.carried();
-            snapshot.server_packets += carried.server_packets;
-            snapshot.server_bytes += carried.server_bytes;
-            snapshot.client_packets += carried.client_packets;
-        }
-        snapshot
-    }
-
-    /// Highest acknowledged seq of each room.
-    fn acked_seqs(&self) -> Vec<u64> {
-        let mut acked = vec![0; self.plan.scenario.rooms as usize];
-        for session in &self.sessions {
-            let room = self.plan.scenario.room_of(session.index as u32) as usize;
-            acked[room] = acked[room].max(session.state.acked_seq.load(Relaxed));
-        }
-        acked
-    }
-
-    /// Acknowledged events that did not arrive, summed over the sessions.
-    fn missing(&self) -> u64 {
-        let acked = self.acked_seqs();
-        let missing = |session: &Ready| {
-            let room = self.plan.scenario.room_of(session.index as u32) as usize;
-            acked[room].saturating_sub(session.state.cursor.load(Relaxed))
-        };
-        self.sessions.iter().map(missing).sum()
-    }
-
-    fn unanswered(&self) -> u64 {
-        let open = |session: &Ready| session.state.sent.load(Relaxed).saturating_sub(session.state.answered.load(Relaxed));
-        self.sessions.iter().map(open).sum()
-    }
-
-    fn drain(&self) {
-        let until = Instant::now() + DRAIN_TIMEOUT;
-        while Instant::now() < until && (self.unanswered() > 0 || self.missing() > 0) {
-            std::thread::sleep(DRAIN_LOOK);
-        }
-    }
-
-    fn result(&self, from: Snapshot, to: Snapshot, held: u64) -> LoadResult {
-        let mut result = LoadResult {
-            measured_ns: to.at_ns - from.at_ns,
-            deliveries: to.deliveries - from.deliveries,
-            server_packets: to.server_packets - from.server_packets,
-            server_bytes: to.server_bytes - from.server_bytes,
-            client_packets: to.client_packets - from.client_packets,
-            held,
-            lost: self.missing(),
-            unanswered: self.unanswered(),
-            ..LoadResult::default()
-        };
-        let mut refused: BTreeMap<String, u64> = BTreeMap::new();
-        for worker in &self.workers {
-            let histograms = worker.meter.histograms();
-            result.latency.merge(&histograms.latency);
-            result.ack.merge(&histograms.ack);
-            result.lag.merge(&histograms.lag);
-            for (code, count) in worker.meter.refused() {
-                *refused.entry(code).or_default() += count;
-            }
-            result.faults.extend(worker.meter.faults());
-        }
-        result.refused = refused;
-        for session in &self.sessions {
-            result.sent += session.state.sent.load(Relaxed);
-            result.acked += session.state.acked.load(Relaxed);
-            result.gaps += session.state.gaps.load(Relaxed);
-        }
-        result
-    }
-
-    /// Closes all connections and waits for the workers.
-    fn dismiss(&mut self) {
-        self.sessions.clear();
-        for worker in &mut self.workers {
-            drop(worker.finish.take());
-        }
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                let _panicked = thread.join();
-            }
-        }
-    }
+/// Says the result, and stays until the orchestrator has nothing more to say: it samples this process up to then.
+fn finish(input: &mut impl BufRead, output: &mut impl Write, result: LoadResult) -> Result<(), BenchError> {
+    say(output, &Said::Done(Box::new(result)))?;
+    hear(input).map(|_end| ())
 }

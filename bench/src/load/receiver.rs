@@ -101,10 +101,17 @@ impl Receiver {
             ));
         }
         self.tally.state.cursor.store(seq - 1, Relaxed);
+        self.tally.came(now_ns);
         self.tally.meter.deliveries.fetch_add(messages, Relaxed);
     }
 
     fn reply(&self, id: u64, reply: &Reply, now_ns: u64) {
+        if let Some(due_ns) = self.tally.state.close_aside(id) {
+            return match reply.code() {
+                Code::Ok => self.tally.aside(super::aside::MARK, due_ns, Some(now_ns)),
+                code => self.tally.fault(format!("a read mark was refused: {code}")),
+            };
+        }
         match reply.code() {
             Code::Ok => self.tally.acked(id, reply.seq, now_ns),
             code => self.tally.refused(id, code.to_string()),

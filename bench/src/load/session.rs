@@ -1,23 +1,26 @@
-//! A native session: connect, hello, subscribe; then one task that reads and one that writes. No reconnecting, no caches: what the
-//! client costs must not drown what the server costs.
+//! A native session: connect, hello, subscribe; then one task that reads and one that writes. It reconnects only where the scenario
+//! drops it, and keeps nothing: what the client costs must not drown what the server costs.
 
+use super::aside;
+use super::dial;
 use super::receiver::Receiver;
 use super::stamp;
 use super::tally::Tally;
 use crate::control::SessionPlan;
-use crate::limits::{CONNECT_ATTEMPTS, CONNECT_TIMEOUT, READ_BYTES_MAX};
+use crate::limits::{MARK_INTERVAL, READ_BYTES_MAX};
 use bytes::BytesMut;
 use client_protocol::chat::{Body, MessageTail, PostMessage};
 use client_protocol::frame::Frame;
 use client_protocol::limits::FRAME_BYTES_MAX;
+use client_protocol::notification::MarkRead;
 use client_protocol::room::{CommandHead, LIVE, Subscribe};
 use client_protocol::session::Hello;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{ClientFrame, Code, Command, DeviceId, Key, MINOR_VERSION, RoomId, ServerFrame};
+use quinn::VarInt;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 /// The request id of Subscribe; sends count on from here.
@@ -30,39 +33,50 @@ pub struct Live {
     send: quinn::SendStream,
     receive: quinn::RecvStream,
     buffer: BytesMut,
+    /// The epoch of its cursors.
+    epoch: u64,
     /// The room's head when it subscribed.
     pub head: u64,
 }
 
-/// Connects, says hello and subscribes; tries again where the server refuses for now.
+/// Where a session stands in its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cursor {
+    epoch: u64,
+    seq: u64,
+}
+
+/// Who connects from where to what; kept, so that a session can do it again.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// The socket that its connection uses.
+    pub endpoint: quinn::Endpoint,
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// The name in its certificate.
+    pub name: String,
+    /// Who it is and what it reads.
+    pub plan: SessionPlan,
+}
+
+/// Connects, says hello and subscribes from now on; tries again where the server refuses for now.
 ///
 /// # Errors
 ///
 /// Why the last attempt failed, in words.
-pub async fn open(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, plan: &SessionPlan) -> Result<Live, String> {
-    let mut why = String::new();
-    for attempt in 0..CONNECT_ATTEMPTS {
-        if attempt > 0 {
-            tokio::time::sleep(Duration::from_millis(100) * attempt).await;
-        }
-        why = match tokio::time::timeout(CONNECT_TIMEOUT, open_once(endpoint, address, name, plan)).await {
-            Ok(Ok(live)) => return Ok(live),
-            Ok(Err(why)) => why,
-            Err(_) => format!("nothing within {CONNECT_TIMEOUT:?}"),
-        };
-    }
-    Err(why)
+pub async fn open(way: &Way) -> Result<Live, String> {
+    dial::retried(|| open_once(way, None)).await
 }
 
-async fn open_once(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, plan: &SessionPlan) -> Result<Live, String> {
-    let connecting = endpoint.connect(address, name).map_err(|error| error.to_string())?;
+async fn open_once(way: &Way, after: Option<Cursor>) -> Result<Live, String> {
+    let connecting = way.endpoint.connect(way.address, &way.name).map_err(|error| error.to_string())?;
     let connection = connecting.await.map_err(|error| format!("connecting: {error}"))?;
     let (mut send, mut receive) = connection.open_bi().await.map_err(|error| format!("opening the stream: {error}"))?;
     let hello = Hello {
         minor: MINOR_VERSION,
         features: 0,
         device: DeviceId(Uuid::new_v4()),
-        token: plan.token.clone(),
+        token: way.plan.token.clone(),
         tail: EmptyTail {},
     };
     let written = |error: quinn::WriteError| format!("writing: {error}");
@@ -73,8 +87,9 @@ async fn open_once(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, 
             break welcome.epoch;
         }
     };
-    let room = RoomId(plan.room);
-    let subscribe = Subscribe { room, epoch, after_seq: LIVE, tail: EmptyTail {} };
+    let room = RoomId(way.plan.room);
+    let after = after.unwrap_or(Cursor { epoch, seq: LIVE });
+    let subscribe = Subscribe { room, epoch: after.epoch, after_seq: after.seq, tail: EmptyTail {} };
     send.write_chunk(Command::Subscribe(subscribe).frame(SUBSCRIBE_ID)).await.map_err(written)?;
     let head = loop {
         if let ServerFrame::Reply(SUBSCRIBE_ID, reply) = next(&mut receive, &mut buffer).await? {
@@ -84,7 +99,7 @@ async fn open_once(endpoint: &quinn::Endpoint, address: SocketAddr, name: &str, 
             }
         }
     };
-    Ok(Live { connection, send, receive, buffer, head })
+    Ok(Live { connection, send, receive, buffer, epoch, head })
 }
 
 /// The next frame that this version knows.
@@ -104,14 +119,92 @@ async fn next(stream: &mut quinn::RecvStream, buffer: &mut BytesMut) -> Result<S
     }
 }
 
-/// Starts the two tasks of a session in the runtime of the calling worker. `due` brings the due times of its sends; the session's
-/// stream stays open until it is closed.
-pub fn start(live: Live, plan: &SessionPlan, body_bytes: u32, due: mpsc::Receiver<u64>, tally: &Tally) {
-    tally.state.cursor.store(live.head, Relaxed);
-    let room = RoomId(plan.room);
-    let receiver = Receiver::new(room, live.buffer, tally.clone());
-    tokio::spawn(read(live.receive, receiver, tally.clone()));
-    tokio::spawn(write(live.send, room, body_bytes, due, tally.clone()));
+/// What a session does once it is subscribed.
+pub struct Task {
+    /// Its way to the server.
+    pub way: Way,
+    /// Bytes of its messages.
+    pub body_bytes: u32,
+    /// Sends read marks too, and does what else goes on beside messages.
+    pub mixed: bool,
+    /// Brings the due times of its sends.
+    pub due: mpsc::Receiver<u64>,
+    /// Says `true` when all connections drop.
+    pub storm: watch::Receiver<bool>,
+    /// What it counts.
+    pub tally: Tally,
+}
+
+/// Starts the tasks of a session in the runtime of the calling worker; the session's stream stays open until it is closed.
+pub fn start(live: Live, task: Task) {
+    task.tally.state.cursor.store(live.head, Relaxed);
+    if task.mixed {
+        aside::start(&live.connection, RoomId(task.way.plan.room), &task.tally);
+    }
+    tokio::spawn(task.run(live));
+}
+
+impl Task {
+    async fn run(mut self, live: Live) {
+        let Live { connection, send, receive, buffer, epoch, .. } = live;
+        let room = RoomId(self.way.plan.room);
+        let reading = tokio::spawn(read(receive, Receiver::new(room, buffer, self.tally.clone()), self.tally.clone()));
+        let mut storm = self.storm.clone();
+        tokio::select! {
+            // First, so that what becomes due afterwards is kept for the next connection. Nothing is being written at that time: the
+            // pacer is silent before a storm.
+            biased;
+            _ = storm.wait_for(|storms| *storms) => {}
+            () = self.write(send) => return,
+        }
+        reading.abort();
+        connection.close(VarInt::from_u32(0), b"");
+        let seq = self.tally.state.cursor.load(Relaxed);
+        match dial::retried(|| open_once(&self.way, Some(Cursor { epoch, seq }))).await {
+            Ok(Live { send, receive, buffer, head, .. }) => {
+                self.tally.resumed(head);
+                tokio::spawn(read(receive, Receiver::new(room, buffer, self.tally.clone()), self.tally.clone()));
+                self.write(send).await;
+            }
+            Err(why) => self.tally.fault(format!("after the storm: {why}")),
+        }
+    }
+
+    async fn write(&mut self, mut stream: quinn::SendStream) {
+        let room = RoomId(self.way.plan.room);
+        let mut id = SUBSCRIBE_ID;
+        let mut marks = aside::ticks(MARK_INTERVAL);
+        loop {
+            id += 1;
+            let frame = tokio::select! {
+                due_ns = self.due.recv() => {
+                    let Some(due_ns) = due_ns else { return };
+                    self.tally.state.open(id, due_ns);
+                    (Some(due_ns), post(room, due_ns, self.body_bytes).frame(id))
+                }
+                _ = marks.tick(), if self.mixed => {
+                    self.tally.state.open_aside(id, self.tally.clock.now_ns());
+                    let seq = self.tally.state.cursor.load(Relaxed);
+                    (None, Command::MarkRead(MarkRead { room, seq, tail: EmptyTail {} }).frame(id))
+                }
+            };
+            if let Err(error) = stream.write_chunk(frame.1).await {
+                return self.tally.fault(format!("a send could not be written: {error}"));
+            }
+            if let Some(due_ns) = frame.0 {
+                self.tally.written(due_ns);
+            }
+        }
+    }
+}
+
+fn post(room: RoomId, due_ns: u64, body_bytes: u32) -> Command {
+    Command::PostMessage(PostMessage {
+        head: CommandHead { room, key: Key(Uuid::new_v4()), retry: false },
+        body: Body { format: client_protocol::chat::format::TEXT, bytes: stamp::body(due_ns, body_bytes) },
+        mentions: Vec::new(),
+        tail: MessageTail::default(),
+    })
 }
 
 async fn read(mut stream: quinn::RecvStream, mut receiver: Receiver, tally: Tally) {
@@ -126,24 +219,5 @@ async fn read(mut stream: quinn::RecvStream, mut receiver: Receiver, tally: Tall
             Ok(None) => return tally.fault("the server ended a session's stream".to_owned()),
             Err(error) => return tally.fault(format!("a connection was lost: {error}")),
         }
-    }
-}
-
-async fn write(mut stream: quinn::SendStream, room: RoomId, body_bytes: u32, mut due: mpsc::Receiver<u64>, tally: Tally) {
-    let mut id = SUBSCRIBE_ID;
-    while let Some(due_ns) = due.recv().await {
-        id += 1;
-        let post = PostMessage {
-            head: CommandHead { room, key: Key(Uuid::new_v4()), retry: false },
-            body: Body { format: client_protocol::chat::format::TEXT, bytes: stamp::body(due_ns, body_bytes) },
-            mentions: Vec::new(),
-            tail: MessageTail::default(),
-        };
-        let frame = Command::PostMessage(post).frame(id);
-        tally.state.open(id, due_ns);
-        if let Err(error) = stream.write_chunk(frame).await {
-            return tally.fault(format!("a send could not be written: {error}"));
-        }
-        tally.written(due_ns);
     }
 }

@@ -1,16 +1,13 @@
 //! Sessions of peers that speak WebSocket over TLS. What they say is in `bench/peers/`.
 
+use super::dial;
 use super::stamp;
 use super::tally::Tally;
 use super::wire::Wire;
-use crate::limits::{CONNECT_ATTEMPTS, CONNECT_TIMEOUT, SOCKET_MESSAGE_BYTES_MAX};
+use crate::limits::SOCKET_MESSAGE_BYTES_MAX;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
@@ -31,13 +28,23 @@ pub enum Dialect {
 
 /// What a message of the server means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Heard {
+pub enum Heard {
     /// It is in the room.
     Joined,
     /// The next message of the room.
-    Event { seq: u64, body: Bytes },
+    Event {
+        /// Its number.
+        seq: u64,
+        /// What it says.
+        body: Bytes,
+    },
     /// A request became an event.
-    Acked { id: u64, seq: u64 },
+    Acked {
+        /// The request.
+        id: u64,
+        /// The event.
+        seq: u64,
+    },
     /// It wants this back at once.
     Answer(&'static str),
     /// Nothing that matters here.
@@ -58,24 +65,11 @@ pub struct Live {
 ///
 /// Why the last attempt failed, in words.
 pub async fn open(address: SocketAddr, tls: &TlsConnector, dialect: Dialect, room: Uuid) -> Result<Live, String> {
-    let mut why = String::new();
-    for attempt in 0..CONNECT_ATTEMPTS {
-        tokio::time::sleep(Duration::from_millis(100) * attempt).await;
-        why = match tokio::time::timeout(CONNECT_TIMEOUT, open_once(address, tls, dialect, room)).await {
-            Ok(Ok(live)) => return Ok(live),
-            Ok(Err(why)) => why,
-            Err(_) => format!("nothing within {CONNECT_TIMEOUT:?}"),
-        };
-    }
-    Err(why)
+    dial::retried(|| open_once(address, tls, dialect, room)).await
 }
 
 async fn open_once(address: SocketAddr, tls: &TlsConnector, dialect: Dialect, room: Uuid) -> Result<Live, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| format!("connecting: {error}"))?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let wire = Wire::Tcp(Arc::new(stream.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?));
-    let name = "localhost".try_into().map_err(|error| format!("{error}"))?;
-    let stream = tls.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
+    let (stream, wire) = dial::secured(address, tls).await?;
     let path = match dialect {
         Dialect::Plain => format!("wss://localhost/?room={room}"),
         Dialect::SocketIo => format!("wss://localhost/socket.io/?EIO=4&transport=websocket&room={room}"),
@@ -114,12 +108,7 @@ async fn talk(live: Live, body_bytes: u32, mut due: mpsc::Receiver<u64>, tally: 
             message = socket.next() => {
                 let message = message.ok_or("the server ended a connection")?.map_err(|error| format!("a connection was lost: {error}"))?;
                 match dialect.hear(&message)? {
-                    Heard::Event { seq, body } => {
-                        tally.follows(seq, "of a peer");
-                        tally.state.cursor.store(seq, Relaxed);
-                        tally.meter.deliveries.fetch_add(1, Relaxed);
-                        tally.message(&body, tally.clock.now_ns());
-                    }
+                    Heard::Event { seq, body } => tally.event(seq, &body),
                     Heard::Acked { id, seq } => tally.acked(id, seq, tally.clock.now_ns()),
                     Heard::Answer(text) => socket.send(Message::text(text)).await.map_err(|error| error.to_string())?,
                     Heard::Joined | Heard::Nothing => {}
@@ -163,7 +152,8 @@ impl Dialect {
     }
 }
 
-fn plain(bytes: &Bytes) -> Option<Heard> {
+/// A message in the words of `uws.js`; `None` for one that makes no sense.
+pub(super) fn plain(bytes: &Bytes) -> Option<Heard> {
     let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     match bytes.first()? {
         0 => Some(Heard::Joined),

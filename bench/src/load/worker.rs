@@ -1,23 +1,16 @@
 //! A worker: a thread with a runtime, its sockets, and its share of the sessions.
 
+use super::dialer::{Dialer, Opened};
 use super::meter::{Clock, Meter, SessionState};
-use super::session;
 use super::tally::Tally;
-use super::websocket::{self, Dialect};
 use super::wire::Wire;
-use crate::control::{Plan, Protocol, SessionPlan};
-use crate::limits::{
-    CLOSE_TIMEOUT, CONNECTING_MAX, ENDPOINTS_PER_WORKER, IDLE_TIMEOUT, KEEP_ALIVE, SEND_QUEUE_MAX, UDP_BUFFER_BYTES,
-};
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use super::{broker, floor, session, websocket};
+use crate::control::Plan;
+use crate::limits::{CONNECTING_MAX, JOINING_MAX, SEND_QUEUE_MAX};
+use crate::scenario::Activity;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
 /// A session that is ready, as the rest of the process sees it.
 pub struct Ready {
@@ -41,6 +34,14 @@ pub struct Share {
     pub clock: Arc<Clock>,
     /// Counters of this worker.
     pub meter: Arc<Meter>,
+    /// Says `true` when all connections drop.
+    pub storm: watch::Receiver<bool>,
+}
+
+impl Share {
+    fn tally(&self, state: &Arc<SessionState>) -> Tally {
+        Tally { state: Arc::clone(state), meter: Arc::clone(&self.meter), clock: Arc::clone(&self.clock) }
+    }
 }
 
 /// Runs a worker until `finish` is sent or dropped. `ready` gets its sessions once all are subscribed, or why they are not.
@@ -60,6 +61,13 @@ pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, Str
                 return;
             }
         };
+        if share.plan.scenario.activity == Activity::Join {
+            if ready.send(Ok(Vec::new())).is_ok() {
+                join(share, &dialer).await;
+                let _dropped = finish.await;
+            }
+            return dialer.close().await;
+        }
         let connected = connect(share, &dialer).await;
         let failed = connected.is_err();
         if ready.send(connected).is_ok() && !failed {
@@ -67,58 +75,6 @@ pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, Str
         }
         dialer.close().await;
     });
-}
-
-/// What a worker opens its sessions with.
-#[derive(Clone)]
-enum Dialer {
-    Native { endpoints: Vec<Endpoint>, address: SocketAddr, name: String },
-    WebSocket { tls: TlsConnector, address: SocketAddr, dialect: Dialect },
-}
-
-/// A session that was opened.
-enum Opened {
-    Native(session::Live),
-    WebSocket(Box<websocket::Live>),
-}
-
-impl Dialer {
-    fn new(protocol: &Protocol) -> Result<Self, String> {
-        let websocket = |address: &SocketAddr, ca_pem: &str, dialect| {
-            let tls = TlsConnector::from(Arc::new(tls_config(ca_pem)?));
-            Ok(Self::WebSocket { tls, address: *address, dialect })
-        };
-        match protocol {
-            Protocol::Native { address, server_name, ca_pem } => {
-                let endpoints = endpoints(*address, ca_pem)?;
-                Ok(Self::Native { endpoints, address: *address, name: server_name.clone() })
-            }
-            Protocol::WebSocket { address, ca_pem } => websocket(address, ca_pem, Dialect::Plain),
-            Protocol::SocketIo { address, ca_pem } => websocket(address, ca_pem, Dialect::SocketIo),
-        }
-    }
-
-    /// Opens the worker's `n`th session.
-    async fn open(&self, n: usize, plan: &SessionPlan) -> Result<Opened, String> {
-        match self {
-            Self::Native { endpoints, address, name } => {
-                session::open(&endpoints[n % endpoints.len()], *address, name, plan).await.map(Opened::Native)
-            }
-            Self::WebSocket { tls, address, dialect } => {
-                let live = websocket::open(*address, tls, *dialect, plan.room).await?;
-                Ok(Opened::WebSocket(Box::new(live)))
-            }
-        }
-    }
-
-    async fn close(&self) {
-        if let Self::Native { endpoints, .. } = self {
-            for endpoint in endpoints {
-                endpoint.close(VarInt::from_u32(0), b"");
-                let _timeout = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
-            }
-        }
-    }
 }
 
 /// Opens the worker's sessions, some at a time.
@@ -141,70 +97,56 @@ async fn connect(share: &Share, dialer: &Dialer) -> Result<Vec<Ready>, String> {
 }
 
 fn begin(share: &Share, index: usize, opened: Opened) -> Ready {
-    let (scenario, plan) = (&share.plan.scenario, &share.plan.sessions[index]);
+    let scenario = &share.plan.scenario;
     let state = Arc::new(SessionState::new(scenario.takes_latency(index as u32)));
     let (due, dues) = mpsc::channel(SEND_QUEUE_MAX);
-    let tally = Tally { state: Arc::clone(&state), meter: Arc::clone(&share.meter), clock: Arc::clone(&share.clock) };
-    let wire = match opened {
-        Opened::Native(live) => {
-            let wire = Wire::Quic(live.connection.clone());
-            session::start(live, plan, scenario.body_bytes, dues, &tally);
-            wire
+    if let Activity::Closed { .. } = scenario.activity {
+        let _set_before = state.again.set(due.clone());
+    }
+    let wire = opened.wire();
+    if scenario.is_slow(index as u32) {
+        tokio::spawn(hold(opened, dues));
+        return Ready { index, state, wire, due };
+    }
+    let tally = share.tally(&state);
+    match opened {
+        Opened::Native(live, way) => {
+            let mixed = scenario.activity == Activity::Mixed;
+            let (body_bytes, storm) = (scenario.body_bytes, share.storm.clone());
+            session::start(live, session::Task { way, body_bytes, mixed, due: dues, storm, tally });
         }
-        Opened::WebSocket(live) => {
-            let wire = live.wire.clone();
-            websocket::start(*live, scenario.body_bytes, dues, tally);
-            wire
-        }
-    };
+        Opened::Floor(live) => floor::start(live, scenario.body_bytes, dues, &tally),
+        Opened::WebSocket(live) => websocket::start(*live, scenario.body_bytes, dues, tally),
+        Opened::Broker(live) => broker::start(*live, scenario.body_bytes, dues, tally),
+    }
     Ready { index, state, wire, due }
 }
 
-fn endpoints(server: SocketAddr, ca_pem: &str) -> Result<Vec<Endpoint>, String> {
-    let config = client_config(ca_pem)?;
-    let local: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    (0..ENDPOINTS_PER_WORKER)
-        .map(|_| {
-            let socket = std::net::UdpSocket::bind(local)?;
-            let sized = socket2::SockRef::from(&socket);
-            // The kernel may grant less; what is dropped then shows as lost packets.
-            let _less = sized.set_recv_buffer_size(UDP_BUFFER_BYTES);
-            let _less = sized.set_send_buffer_size(UDP_BUFFER_BYTES);
-            let mut endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))?;
-            endpoint.set_default_client_config(config.clone());
-            Ok(endpoint)
-        })
-        .collect::<std::io::Result<_>>()
-        .map_err(|error| format!("a UDP socket: {error}"))
+/// A session that never reads: it is there until the end, and its stream or socket fills up.
+async fn hold(opened: Opened, mut dues: mpsc::Receiver<u64>) {
+    while dues.recv().await.is_some() {}
+    drop(opened);
 }
 
-/// TLS that trusts these certificates only.
-fn tls_config(ca_pem: &str) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| format!("the certificate to trust: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("the certificate to trust: {error}"))?;
+/// Sessions come and go until the measurement is over, [`JOINING_MAX`] at a time.
+async fn join(share: &Share, dialer: &Dialer) {
+    let mut joining: JoinSet<()> = JoinSet::new();
+    for lane in 0..JOINING_MAX.min(share.sessions.len()) {
+        let (dialer, plan) = (dialer.clone(), Arc::clone(&share.plan));
+        let mine: Vec<usize> = share.sessions.iter().copied().skip(lane).step_by(JOINING_MAX).collect();
+        let tally = share.tally(&Arc::default());
+        joining.spawn(async move {
+            for index in mine.into_iter().cycle() {
+                let from_ns = tally.clock.now_ns();
+                if tally.clock.is_over(from_ns) {
+                    return;
+                }
+                match dialer.open(index, &plan.sessions[index]).await {
+                    Ok(opened) => tally.joined(from_ns, &opened.wire()),
+                    Err(why) => return tally.fault(format!("session {index}: {why}")),
+                }
+            }
+        });
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| error.to_string())?;
-    Ok(tls.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn client_config(ca_pem: &str) -> Result<ClientConfig, String> {
-    let mut tls = tls_config(ca_pem)?;
-    tls.alpn_protocols = vec![client_protocol::ALPN.to_vec()];
-    let mut transport = TransportConfig::default();
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
-        .keep_alive_interval(Some(KEEP_ALIVE));
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(|error| error.to_string())?));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    while joining.join_next().await.is_some() {}
 }

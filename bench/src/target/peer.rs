@@ -1,18 +1,17 @@
-//! Peers: other servers under the same scenarios, started by the harness. Their scripts are in `bench/peers/`; what they need comes from
-//! npm, into a folder beside this program, on first use.
+//! Peers that are given a certificate and a key and say their port. Of those that are scripts, the sources are in `bench/peers/`; what they need comes from npm, into a folder beside this program, on first
+//! use.
 
+use super::certificate::Certificate;
 use super::process::{Process, pinned};
-use super::{Running, Target};
+use super::{Running, Target, plans, refused_by_peers};
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
 use crate::limits::{INSTALL_TIMEOUT, SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
 use crate::scenario::Scenario;
-use clap::ValueEnum;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// Files that make up the peers.
 const FILES: [(&str, &str); 4] = [
@@ -23,12 +22,14 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// A peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// uWebSockets in Bun: WebSocket over TLS, nothing stored.
     Uws,
     /// socket.io in Node: WebSocket over TLS, nothing stored.
     Socketio,
+    /// The floor on quinn: this program again.
+    FloorQuic,
 }
 
 /// A peer and where it runs.
@@ -46,15 +47,22 @@ impl Peer {
     ///
     /// [`BenchError::Peer`] where it cannot be had.
     pub fn new(kind: Kind, folder: &Path, cores: Option<String>) -> Result<Self, BenchError> {
-        install(folder)?;
+        if kind != Kind::FloorQuic {
+            install(folder)?;
+        }
         Ok(Self { kind, folder: folder.to_owned(), cores })
     }
 
-    fn program(&self) -> (PathBuf, &'static str) {
-        match self.kind {
-            Kind::Uws => (self.folder.join("node_modules/.bin/bun"), "uws.js"),
-            Kind::Socketio => (PathBuf::from("node"), "socketio.js"),
-        }
+    /// The program and its first argument.
+    fn program(&self) -> Result<(PathBuf, PathBuf), BenchError> {
+        Ok(match self.kind {
+            Kind::Uws => (self.folder.join("node_modules/.bin/bun"), self.folder.join("uws.js")),
+            Kind::Socketio => (PathBuf::from("node"), self.folder.join("socketio.js")),
+            Kind::FloorQuic => {
+                let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
+                (program, PathBuf::from("floor-quic"))
+            }
+        })
     }
 }
 
@@ -98,22 +106,23 @@ impl Target for Peer {
         match self.kind {
             Kind::Uws => "uWebSockets",
             Kind::Socketio => "socket.io",
+            Kind::FloorQuic => "floor-quic",
         }
+    }
+
+    fn refuses(&self, scenario: &Scenario) -> Option<&'static str> {
+        refused_by_peers(scenario)
     }
 
     fn start(&self) -> Result<Box<dyn Running>, BenchError> {
         let failed = |why: String| BenchError::Peer(format!("{}: {why}", self.name()));
         let data = tempfile::Builder::new().prefix("starling-bench-").tempdir().map_err(BenchError::io("a folder"))?;
-        let made =
-            rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|error| failed(error.to_string()))?;
-        let (cert, key) = (data.path().join("cert.pem"), data.path().join("key.pem"));
-        std::fs::write(&cert, made.cert.pem()).map_err(BenchError::io("a certificate"))?;
-        std::fs::write(&key, made.signing_key.serialize_pem()).map_err(BenchError::io("a key"))?;
-        let (program, script) = self.program();
+        let certificate = Certificate::make(data.path())?;
+        let (program, script) = self.program()?;
         let log = data.path().join("server.log");
         let stderr = std::fs::File::create(&log).map_err(BenchError::io("a log"))?;
         let mut command = pinned(&program, self.cores.as_deref());
-        command.arg(self.folder.join(script)).args([&cert, &key]).stdin(Stdio::null()).stderr(stderr);
+        command.arg(script).args([&certificate.cert, &certificate.key]).stdin(Stdio::null()).stderr(stderr);
         command.env("NODE_ENV", "production");
         let process = Process::spawn(&mut command).map_err(|error| failed(error.to_string()))?;
         let said = process.line(SERVER_START_TIMEOUT).unwrap_or_default();
@@ -122,7 +131,7 @@ impl Target for Peer {
             return Err(failed(format!("it said {said:?} in place of its port\n{why}")));
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok(Box::new(Started { process, data, kind: self.kind, address, ca_pem: made.cert.pem() }))
+        Ok(Box::new(Started { process, data, kind: self.kind, address, ca_pem: certificate.pem }))
     }
 }
 
@@ -136,14 +145,13 @@ impl Running for Started {
     }
 
     fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {
-        let rooms: Vec<Uuid> = (0..scenario.rooms).map(|_| Uuid::new_v4()).collect();
-        let session = |index: u32| SessionPlan { token: String::new(), room: rooms[scenario.room_of(index) as usize] };
         let (address, ca_pem) = (self.address, self.ca_pem.clone());
         let protocol = match self.kind {
             Kind::Uws => Protocol::WebSocket { address, ca_pem },
             Kind::Socketio => Protocol::SocketIo { address, ca_pem },
+            Kind::FloorQuic => Protocol::Floor { address, ca_pem },
         };
-        Ok((protocol, (0..scenario.sessions()).map(session).collect()))
+        Ok((protocol, plans(scenario)))
     }
 
     fn stop(mut self: Box<Self>) -> Result<(), BenchError> {

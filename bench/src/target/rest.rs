@@ -91,6 +91,17 @@ impl Rest {
         Err(failed(why))
     }
 
+    /// Reads the server's metrics.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchError::Rest`] where there are none.
+    pub async fn metrics(&self) -> Result<String, BenchError> {
+        let failed = |error: reqwest::Error| BenchError::Rest { call: "GET /metrics".to_owned(), why: error.to_string() };
+        let answer = self.http.get(format!("{}/metrics", self.base)).send().await.map_err(failed)?;
+        answer.error_for_status().map_err(failed)?.text().await.map_err(failed)
+    }
+
     async fn register(self, username: String) -> Result<String, BenchError> {
         let body = json!({ "username": username, "email": format!("{username}@bench.example"), "password": PASSWORD });
         let registered: Registered = self.post("/v1/auth/register", None, &body).await?;

@@ -2,7 +2,7 @@
 
 use super::process::{Process, pinned};
 use super::rest::{self, Rest};
-use super::{Running, Target};
+use super::{Progress, Running, Target};
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
 use crate::limits::{SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
@@ -50,6 +50,13 @@ pub struct Access {
 }
 
 impl Access {
+    /// Nothing is said where metrics are off; they are no reason to fail a round.
+    fn progress(&self) -> Option<Progress> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let metrics = runtime.block_on(Rest::new(&self.api).ok()?.metrics()).ok()?;
+        Progress::parse(&metrics)
+    }
+
     fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {
         let ca_pem = std::fs::read_to_string(&self.ca).map_err(BenchError::io(self.ca.display().to_string()))?;
         let rest = Rest::new(&self.api)?;
@@ -148,6 +155,10 @@ impl Running for Started {
         Some(self.data.path())
     }
 
+    fn progress(&self) -> Option<Progress> {
+        self.access.progress()
+    }
+
     fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {
         self.access.populate(scenario)
     }
@@ -194,6 +205,10 @@ impl Running for Other {
 
     fn data(&self) -> Option<&Path> {
         None
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.access.progress()
     }
 
     fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {

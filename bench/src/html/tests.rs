@@ -1,0 +1,99 @@
+//! Pages of findings that are made up here.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::campaign::{NotApplicable, Saturation};
+use crate::control::LoadResult;
+use crate::machine::Machine;
+use crate::procfs::Usage;
+use crate::run::Round;
+use crate::scenario::Scenario;
+
+fn report(target: &str, scenario: Scenario, cpu_s: f64) -> Report {
+    let deliveries = (scenario.deliveries_per_s() * 20.0) as u64;
+    let mut result = LoadResult { measured_ns: 20_000_000_000, deliveries, ..LoadResult::default() };
+    for n in 1..=1_000 {
+        result.latency.record_ns(n * 10_000);
+    }
+    let round = Round {
+        target: target.to_owned(),
+        scenario,
+        machine: Machine { cpu: "A <fast> one".into(), ..Machine::default() },
+        connect_ms: Some(100),
+        rss_before: Some(20 << 20),
+        rss_connected: Some(24 << 20),
+        server: Some(Usage { wall_s: 20.0, cpu_s, rss: 25 << 20, ..Usage::default() }),
+        clients: Usage::default(),
+        others_cpu_s: Some(0.0),
+        batch: None,
+        workers: 1,
+        result,
+    };
+    Report::of(&round, 1)
+}
+
+fn findings() -> Findings {
+    let reports = [("starling", 2.0), ("uWebSockets", 3.0), ("starling", 2.4), ("uWebSockets", 3.5)];
+    let mut reports: Vec<Report> = reports.map(|(t, s)| report(t, Scenario::one_room(20_000.0), s)).into();
+    reports.push(report("starling", Scenario::one_room(40_000.0), 3.0));
+    reports.push(report("starling", Scenario::many_rooms(20_000.0), 9.0));
+    reports.push(report("starling", Scenario::idle(2_000), 0.1));
+    Findings {
+        reports,
+        not_applicable: vec![NotApplicable {
+            target: "uWebSockets".into(),
+            scenario: "F".into(),
+            not_applicable: "it keeps nothing".into(),
+        }],
+        missing: vec!["mosquitto is missing".into()],
+        saturations: vec![Saturation {
+            target: "starling".into(),
+            scenario: "A".into(),
+            saturation_per_s: 640_000.0,
+            failed_per_s: None,
+            harness_was_busy: true,
+        }],
+    }
+}
+
+#[test]
+fn rounds_of_one_scenario_rate_and_target_are_one_row() {
+    let findings = findings();
+    let groups = groups(&findings.reports);
+    assert_eq!(groups.len(), 5);
+    assert_eq!((groups[0].rounds.len(), groups[1].target, groups[1].number), (2, "uWebSockets", 1));
+    let (middle, low, high) = groups[0].median(|round| round.server_us_per_delivery).unwrap();
+    assert!((middle - 5.5).abs() < 1e-9 && (low - 5.0).abs() < 1e-9 && (high - 6.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_page_has_everything_and_fetches_nothing() {
+    let page = page(&findings());
+    for shown in [
+        "A at 20k deliveries/s",
+        "<h2>Latency</h2>",
+        "<h2>Server CPU a delivery</h2>",
+        "<h2>Memory a connection</h2>",
+        "<h2>Saturation</h2>",
+        "640k",
+        "none tried",
+        "640k or more",
+        "F of uWebSockets: not applicable, it keeps nothing",
+        "not measured: mosquitto is missing",
+        "A &lt;fast&gt; one",
+        "5.50 <small>(5.00 to 6.00)</small>",
+    ] {
+        assert!(page.contains(shown), "{shown} is not in\n{page}");
+    }
+    for fetched in ["http:", "https:", "src=", "href=", "@import", "url(", "<script"] {
+        assert!(!page.contains(fetched), "{fetched}");
+    }
+    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    assert!(page.matches("<polyline").count() >= 4);
+}
+
+#[test]
+fn a_page_of_nothing_is_a_page() {
+    let page = page(&Findings::default());
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n") && !page.contains("<svg"));
+}

@@ -1,0 +1,103 @@
+//! What goes on beside the messages of a mixed day: typing (datagrams), read marks (sent by [`super::session`]), history (queries on
+//! streams of their own). Each at fixed times, whatever the server does.
+
+use super::tally::Tally;
+use crate::limits::{DAY_HISTORY_INTERVAL, DAY_HISTORY_LIMIT, DAY_TYPING_INTERVAL};
+use bytes::BytesMut;
+use client_protocol::chat::History;
+use client_protocol::frame::{Frame, LENGTH_BYTES, kinds};
+use client_protocol::limits::FRAME_BYTES_MAX;
+use client_protocol::presence::Typing;
+use client_protocol::tail::EmptyTail;
+use client_protocol::{ClientFrame, Query, RoomId};
+use std::time::Duration;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+/// Read marks that were answered.
+pub const MARK: &str = "read mark";
+const TYPING: &str = "typing";
+const TYPING_SEEN: &str = "typing seen by others";
+const HISTORY: &str = "history";
+
+/// Ticks at fixed times, the first at a random one: sessions must not march in step.
+#[must_use]
+pub fn ticks(interval: Duration) -> Interval {
+    let first = interval.mul_f64(f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX));
+    let mut ticks = tokio::time::interval_at(Instant::now() + first, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks
+}
+
+/// Starts the tasks of a session in the runtime of the calling worker; they end with its connection.
+pub fn start(connection: &quinn::Connection, room: RoomId, tally: &Tally) {
+    tokio::spawn(type_on(connection.clone(), room, tally.clone()));
+    tokio::spawn(see_typing(connection.clone(), tally.clone()));
+    tokio::spawn(look_back(connection.clone(), room, tally.clone()));
+}
+
+async fn type_on(connection: quinn::Connection, room: RoomId, tally: Tally) {
+    let mut ticks = ticks(DAY_TYPING_INTERVAL);
+    let frame = ClientFrame::Typing(Typing { room, tail: EmptyTail {} }).encode().slice(LENGTH_BYTES..);
+    loop {
+        ticks.tick().await;
+        let due_ns = tally.clock.now_ns();
+        if let Err(error) = connection.send_datagram(frame.clone()) {
+            return tally.fault(format!("a datagram could not be sent: {error}"));
+        }
+        tally.aside(TYPING, due_ns, None);
+    }
+}
+
+async fn see_typing(connection: quinn::Connection, tally: Tally) {
+    while let Ok(datagram) = connection.read_datagram().await {
+        if datagram.get(..2) == Some(&kinds::TYPING_NOTICE.to_le_bytes()) {
+            tally.aside(TYPING_SEEN, tally.clock.now_ns(), None);
+        }
+    }
+}
+
+async fn look_back(connection: quinn::Connection, room: RoomId, tally: Tally) {
+    let mut ticks = ticks(DAY_HISTORY_INTERVAL);
+    loop {
+        // The time of the tick, not that at which it was looked at.
+        let late = ticks.tick().await.elapsed();
+        let due_ns = tally.clock.now_ns().saturating_sub(late.as_nanos() as u64);
+        match ask(&connection, room).await {
+            Ok(()) => tally.aside(HISTORY, due_ns, Some(tally.clock.now_ns())),
+            Err(why) => return tally.fault(format!("history: {why}")),
+        }
+    }
+}
+
+/// Asks for the newest messages.
+async fn ask(connection: &quinn::Connection, room: RoomId) -> Result<(), String> {
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
+    let query = Query::History(History { room, before: 0, after: 0, limit: DAY_HISTORY_LIMIT, tail: EmptyTail {} });
+    send.write_chunk(query.frame(1)).await.map_err(|error| error.to_string())?;
+    send.finish().map_err(|error| error.to_string())?;
+    let answer = receive.read_to_end(FRAME_BYTES_MAX + LENGTH_BYTES).await.map_err(|error| error.to_string())?;
+    let frame = Frame::split(&mut BytesMut::from(&answer[..]), FRAME_BYTES_MAX).map_err(|error| error.to_string())?;
+    match frame.ok_or("no whole frame")? {
+        frame if frame.kind == kinds::HISTORY_PAGE => Ok(()),
+        frame => Err(format!("a frame of kind {:#06x} came", frame.kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use client_protocol::{ServerFrame, UserId};
+    use uuid::Uuid;
+
+    #[test]
+    fn notices_are_known_by_their_first_two_bytes() {
+        let notice = client_protocol::presence::TypingNotice {
+            room: RoomId(Uuid::nil()),
+            user: UserId(Uuid::nil()),
+            tail: EmptyTail {},
+        };
+        let datagram = ServerFrame::TypingNotice(notice).encode().slice(LENGTH_BYTES..);
+        assert_eq!(datagram.get(..2), Some(&kinds::TYPING_NOTICE.to_le_bytes()[..]));
+    }
+}

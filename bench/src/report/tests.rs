@@ -1,0 +1,153 @@
+//! Reports of rounds that are made up here.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::control::LoadResult;
+use crate::procfs::Usage;
+
+fn round(deliveries: u64) -> Round {
+    let mut result = LoadResult {
+        measured_ns: 20_000_000_000,
+        deliveries,
+        server_packets: deliveries / 4,
+        client_packets: deliveries / 10,
+        server_bytes: deliveries * 250,
+        ..LoadResult::default()
+    };
+    result.latency.record_ns(17_000_000);
+    let threads = vec![("starling-edge".to_owned(), 1.5), ("starling-store".to_owned(), 0.5)];
+    Round {
+        target: "starling".into(),
+        scenario: Scenario::one_room(20_000.0),
+        machine: Machine { cores: 2, data_filesystem: "ext4".into(), ..Machine::default() },
+        connect_ms: Some(100),
+        batch: None,
+        workers: 1,
+        rss_before: Some(20 << 20),
+        rss_connected: Some(24 << 20),
+        server: Some(Usage { wall_s: 20.0, cpu_s: 2.0, threads, rss: 25 << 20, rss_peak: 26 << 20 }),
+        clients: Usage { wall_s: 20.0, cpu_s: 5.0, ..Usage::default() },
+        others_cpu_s: Some(0.2),
+        result,
+    }
+}
+
+#[test]
+fn figures_are_per_delivery() {
+    let report = Report::of(&round(400_000), 1);
+    assert_eq!(report.achieved_per_s, 20_000.0);
+    assert_eq!(report.server_us_per_delivery, Some(5.0));
+    assert_eq!(report.server_packets_per_delivery, 0.25);
+    assert_eq!(report.rss_per_connection, Some(4.0 * 1_048_576.0 / 200.0));
+    assert_eq!(report.connects_per_s, Some(2_000.0));
+    assert_eq!(report.server_threads[0], ("starling-edge".to_owned(), 0.75));
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let text = report.to_string();
+    for shown in
+        ["offered 20000, achieved 20000 (100.0 %)", "5.00 us a delivery", "p50 17.0", "0.250 sent", "lost 0, gaps 0"]
+    {
+        assert!(text.contains(shown), "{shown} is not in\n{text}");
+    }
+    assert!(!text.contains("FAILED"));
+}
+
+#[test]
+fn json_is_one_line_and_can_be_read_back() {
+    let report = Report::of(&round(400_000), 1);
+    let line = serde_json::to_string(&report).unwrap();
+    assert!(!line.contains('\n'));
+    assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
+}
+
+#[test]
+fn what_goes_wrong_is_said() {
+    let mut bad = round(379_000);
+    bad.result.gaps = 1;
+    bad.result.lost = 7;
+    bad.result.held = 2;
+    bad.result.unanswered = 3;
+    bad.result.refused.insert("overloaded".into(), 4);
+    bad.result.faults.push("a connection was lost: timed out".into());
+    let report = Report::of(&bad, 1);
+    assert_eq!(report.problems.len(), 7, "{:?}", report.problems);
+    assert!(report.to_string().contains("FAILED         only 94.8 %"), "{report}");
+    assert!(Report::of(&round(381_000), 1).problems.is_empty());
+}
+
+#[test]
+fn what_spoils_figures_is_said() {
+    let clean = |report: &Report| report.warnings.iter().all(|warning| warning.contains("debug build"));
+    assert!(clean(&Report::of(&round(400_000), 1)));
+    let mut busy = round(400_000);
+    busy.others_cpu_s = Some(8.0);
+    assert!(Report::of(&busy, 1).to_string().contains("other processes used 40 % of a core"));
+    let mut slow = round(400_000);
+    slow.clients.cpu_s = 19.0;
+    assert!(Report::of(&slow, 1).to_string().contains("the load process used 95 % of a core with 1 threads"));
+    let mut late = round(400_000);
+    late.result.lag.record_ns(9_000_000);
+    assert!(!clean(&Report::of(&late, 1)));
+    let mut in_memory = round(400_000);
+    in_memory.machine.data_filesystem = "tmpfs".into();
+    assert!(!clean(&Report::of(&in_memory, 1)));
+}
+
+#[test]
+fn idle_has_no_deliveries_and_no_division_by_them() {
+    let mut idle = round(0);
+    idle.scenario = Scenario::idle(2_000);
+    let report = Report::of(&idle, 1);
+    assert!(report.problems.is_empty());
+    assert_eq!(report.server_us_per_delivery, None);
+    assert_eq!(report.server_us_per_connection_s, Some(50.0));
+    assert!(report.to_string().contains("50.0 us a connection and second"), "{report}");
+}
+
+#[test]
+fn operations_are_what_joins_and_closed_loops_count() {
+    let mut joins = round(0);
+    joins.scenario = Scenario::joins();
+    joins.result.done = 8_000;
+    let report = Report::of(&joins, 1);
+    let operations = report.operations.as_ref().unwrap();
+    assert_eq!((operations.per_s, operations.server_us_each), (400.0, Some(250.0)));
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert!(report.to_string().contains("joins/s        400"), "{report}");
+    joins.result.done = 0;
+    assert_eq!(Report::of(&joins, 1).problems.len(), 1);
+}
+
+#[test]
+fn a_storm_is_over_when_all_are_level() {
+    let mut storm = round(20_000);
+    storm.scenario = Scenario { sends_per_s: 100.0, ..Scenario::storm(0.0) };
+    for n in 0..1_000 {
+        storm.result.level.record_ns(n * 1_000_000);
+    }
+    let report = Report::of(&storm, 1);
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert!(report.to_string().contains("all level again"), "{report}");
+    storm.result.level = Latencies::default();
+    assert!(Report::of(&storm, 1).problems[0].contains("only 0 of 1000"));
+}
+
+#[test]
+fn what_goes_on_beside_is_shown() {
+    let mut day = round(100_000);
+    day.scenario = Scenario::mixed_day(20_000.0);
+    let mut history = Aside { count: 40, ..Aside::default() };
+    history.latency.record_ns(3_000_000);
+    day.result.asides.insert("history".into(), history);
+    day.result.asides.insert("typing".into(), Aside { count: 100, ..Aside::default() });
+    let text = Report::of(&day, 1).to_string();
+    assert!(text.contains("history, 2.0/s") && text.contains("typing, 5.0/s"), "{text}");
+}
+
+#[test]
+fn rounds_are_summed_up_by_their_medians() {
+    let reports: Vec<Report> = [400_000, 390_000, 398_000].into_iter().map(|n| Report::of(&round(n), 1)).collect();
+    assert_eq!(medians(&reports[..1]), None);
+    let text = medians(&reports).unwrap();
+    assert!(text.contains("19900.00 (19500.00 to 20000.00)"), "{text}");
+    assert_eq!(median(&[1.0, 2.0]), 1.5);
+}

@@ -1,0 +1,194 @@
+//! Message brokers as peers: NATS and mosquitto, TLS on, nothing stored. They are programs that must be there; what is missing is told
+//! with the command that brings it.
+
+use super::certificate::Certificate;
+use super::process::{Process, pinned};
+use super::{Running, Target, plans, refused_by_peers};
+use crate::control::{Protocol, SessionPlan};
+use crate::error::BenchError;
+use crate::limits::{SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
+use crate::scenario::Scenario;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Time between two looks at whether a broker listens.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// nats-server.
+    Nats,
+    /// mosquitto.
+    Mosquitto,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Nats => "NATS",
+            Self::Mosquitto => "mosquitto",
+        }
+    }
+
+    const fn binary(self) -> &'static str {
+        match self {
+            Self::Nats => "nats-server",
+            Self::Mosquitto => "mosquitto",
+        }
+    }
+
+    /// How to bring it, `folder` being looked into too.
+    fn install(self, folder: &Path) -> String {
+        match self {
+            Self::Nats => {
+                format!("GOBIN={} go install github.com/nats-io/nats-server/v2@latest", folder.display())
+            }
+            Self::Mosquitto => "apt-get install mosquitto".to_owned(),
+        }
+    }
+
+    fn configuration(self, port: u16, certificate: &Certificate) -> String {
+        let (cert, key) = (certificate.cert.display(), certificate.key.display());
+        match self {
+            Self::Nats => format!(
+                "listen: \"127.0.0.1:{port}\"\n\
+                 tls {{ cert_file: \"{cert}\", key_file: \"{key}\", handshake_first: true }}\n"
+            ),
+            // Queues of every length, as the others have them, and no waiting for fuller segments; as root it would give up its user, and
+            // could not read the key.
+            Self::Mosquitto => format!(
+                "listener {port} 127.0.0.1\ncertfile {cert}\nkeyfile {key}\nallow_anonymous true\npersistence false\n\
+                 set_tcp_nodelay true\nmax_queued_messages 0\nuser root\nlog_type error\n"
+            ),
+        }
+    }
+}
+
+/// A broker and how to start it.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    kind: Kind,
+    binary: PathBuf,
+    cores: Option<String>,
+}
+
+impl Broker {
+    /// A broker whose program is in `folder`, on PATH, or where Debian puts servers.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchError::Peer`] where it is missing, with the command that brings it.
+    pub fn new(kind: Kind, folder: &Path, cores: Option<String>) -> Result<Self, BenchError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let places = [folder.to_owned()].into_iter().chain(std::env::split_paths(&path)).chain([PathBuf::from("/usr/sbin")]);
+        let binary = places
+            .map(|place| place.join(kind.binary()))
+            .find(|binary| binary.is_file())
+            .ok_or_else(|| BenchError::Peer(format!("{} is missing: `{}`", kind.binary(), kind.install(folder))))?;
+        Ok(Self { kind, binary, cores })
+    }
+}
+
+struct Started {
+    process: Process,
+    data: TempDir,
+    kind: Kind,
+    address: SocketAddr,
+    ca_pem: String,
+}
+
+impl Target for Broker {
+    fn name(&self) -> &str {
+        self.kind.name()
+    }
+
+    fn refuses(&self, scenario: &Scenario) -> Option<&'static str> {
+        refused_by_peers(scenario)
+    }
+
+    fn start(&self) -> Result<Box<dyn Running>, BenchError> {
+        let failed = |why: String| BenchError::Peer(format!("{}: {why}", self.name()));
+        let data = tempfile::Builder::new().prefix("starling-bench-").tempdir().map_err(BenchError::io("a folder"))?;
+        let certificate = Certificate::make(data.path())?;
+        let port = free_port().map_err(BenchError::io("a port"))?;
+        let (config, log) = (data.path().join("broker.conf"), data.path().join("server.log"));
+        std::fs::write(&config, self.kind.configuration(port, &certificate)).map_err(BenchError::io("a configuration"))?;
+        let stderr = std::fs::File::create(&log).map_err(BenchError::io("a log"))?;
+        let mut command = pinned(&self.binary, self.cores.as_deref());
+        command.arg("-c").arg(&config).current_dir(data.path()).stdin(Stdio::null()).stderr(stderr);
+        let mut process = Process::spawn(&mut command).map_err(|error| failed(error.to_string()))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let until = Instant::now() + SERVER_START_TIMEOUT;
+        while TcpStream::connect(address).is_err() {
+            let ended = process.ended();
+            if ended.is_some() || Instant::now() > until {
+                let why = std::fs::read_to_string(&log).unwrap_or_default();
+                return Err(failed(format!("it does not listen ({ended:?})\n{why}")));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(Box::new(Started { process, data, kind: self.kind, address, ca_pem: certificate.pem }))
+    }
+}
+
+/// A port that nobody has now: these programs cannot be asked which one the system gave them in one way.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+impl Running for Started {
+    fn pid(&self) -> Option<u32> {
+        Some(self.process.pid())
+    }
+
+    fn data(&self) -> Option<&Path> {
+        Some(self.data.path())
+    }
+
+    fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {
+        let (address, ca_pem) = (self.address, self.ca_pem.clone());
+        let protocol = match self.kind {
+            Kind::Nats => Protocol::Nats { address, ca_pem },
+            Kind::Mosquitto => Protocol::Mqtt { address, ca_pem },
+        };
+        Ok((protocol, plans(scenario)))
+    }
+
+    fn stop(mut self: Box<Self>) -> Result<(), BenchError> {
+        if let Some(status) = self.process.ended() {
+            return Err(BenchError::Peer(format!("{} ended during the run, {status}", self.kind.name())));
+        }
+        let _killed = self.process.stop(SERVER_STOP_TIMEOUT);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_broker_is_found_in_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("nats-server"), "").unwrap();
+        let broker = Broker::new(Kind::Nats, folder.path(), None).unwrap();
+        assert_eq!(broker.binary, folder.path().join("nats-server"));
+        assert!(Kind::Mosquitto.install(folder.path()).contains("apt-get install mosquitto"));
+        assert!(Kind::Nats.install(folder.path()).contains("go install"));
+    }
+
+    #[test]
+    fn tls_is_on_in_every_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = Certificate::make(folder.path()).unwrap();
+        for kind in [Kind::Nats, Kind::Mosquitto] {
+            let text = kind.configuration(4_711, &certificate);
+            assert!(text.contains("4711") && text.contains("cert.pem") && text.contains("key.pem"), "{text}");
+        }
+    }
+}
