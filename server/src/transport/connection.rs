@@ -1,6 +1,6 @@
 //! A connection: its state machine, and who waits for what of it.
 
-use super::driver::Shared;
+use super::endpoint::Shared;
 use super::stream::{RecvStream, SendStream};
 use bytes::Bytes;
 use quinn_proto::{ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId, VarInt};

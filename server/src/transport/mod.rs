@@ -4,10 +4,12 @@
 //! the connections that were touched say what they have to say, and writes it. Handles are for the edge's thread only and are used as quinn's
 //! are. What crosses into the rest of the server is the same as with quinn, and clients keep quinn.
 //!
-//! [`socket`] reads and writes packets; [`driver`] moves them to and from connections; [`connection`] and [`stream`] are what the edge holds.
+//! [`endpoint`] is where connections come in; [`socket`] reads and writes packets; [`driver`] moves them to and from connections; [`connection`] and
+//! [`stream`] are what the edge holds.
 
 pub mod connection;
 mod driver;
+mod endpoint;
 mod socket;
 pub mod stream;
 #[cfg(test)]
@@ -15,6 +17,6 @@ pub mod stream;
 mod tests;
 
 pub use connection::Connection;
-pub use driver::{Connecting, Endpoint, Incoming};
+pub use endpoint::{Connecting, Endpoint, Incoming};
 pub use quinn_proto::{ConnectionError, VarInt};
 pub use stream::{ReadError, RecvStream, SendStream, WriteError};
