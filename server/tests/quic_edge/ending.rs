@@ -1,7 +1,8 @@
 //! How the server ends: by a signal, or not at all.
 
 use crate::common::raw::{assert_closed, connect, device, transport};
-use crate::common::{Raw, Server, post, register, step};
+use crate::common::{Hooked, Raw, Server, post, register, step};
+use client_protocol::room::LIVE;
 use client_protocol::{CloseCode, Code, ServerFrame};
 use quinn::ConnectionError;
 use starling_client::SessionItem;
@@ -41,6 +42,41 @@ async fn a_drain_answers_what_was_asked() {
     let mut session = Raw::connect(&server, &account.tokens.access_token).await;
     session.subscribe(room, 0).await;
     session.events_through(room, 1, 22).await;
+}
+
+#[tokio::test]
+async fn a_drain_answers_all_that_it_took_from_senders_that_never_stop() {
+    let args = ["--drain-s", "1", "--user-rate", "1000000", "--user-burst", "1000000"];
+    let mut server = Server::start_for_restarts(&args);
+    let account = register(&server, "tess").await;
+    let mut session = Raw::connect(&server, &account.tokens.access_token).await;
+    let room = session.create_group(Vec::new()).await;
+    let Hooked { mut send, mut recv, connection, .. } = session.hooked;
+    let sending = tokio::spawn(async move {
+        for id in 1_000_u64.. {
+            if send.write_all(&post(room, "on and on").frame(id)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut acked = 0;
+    let mut told = false;
+    while let Some(frame) = step("an answer", recv.next()).await {
+        if let ServerFrame::Reply(_, reply) = frame {
+            assert_eq!(reply.code(), Code::Ok);
+            acked += 1;
+        }
+        if acked == 100 && !std::mem::replace(&mut told, true) {
+            server.terminate();
+        }
+    }
+    assert_closed(&connection, CloseCode::GoingAway).await;
+    step("the sender's end", sending).await.unwrap();
+    assert!(server.wait().success());
+    server.restart();
+    let mut session = Raw::connect(&server, &account.tokens.access_token).await;
+    let head = session.subscribe(room, LIVE).await;
+    assert_eq!(head, 1 + acked, "what is in the log was answered");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
