@@ -8,6 +8,7 @@ use crate::run;
 use crate::scenario::{Activity, Scenario};
 use crate::target::{Target, Targets};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A scenario that makes no sense for a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,12 @@ pub struct NotApplicable {
     pub scenario: String,
     /// Why.
     pub not_applicable: String,
+}
+
+impl fmt::Display for NotApplicable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}: not applicable, {}", self.scenario, self.target, self.not_applicable)
+    }
 }
 
 /// The highest rate that a target kept up with.
@@ -33,6 +40,21 @@ pub struct Saturation {
     pub failed_per_s: Option<f64>,
     /// At a rate that was too much the load process was busy: the target may be able to do more.
     pub harness_was_busy: bool,
+}
+
+impl fmt::Display for Saturation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}: saturated at {:.0} deliveries/s, ", self.scenario, self.target, self.saturation_per_s)?;
+        match self.failed_per_s {
+            Some(rate) => write!(f, "{rate:.0} was too much")?,
+            None => f.write_str("no rate failed")?,
+        }
+        f.write_str(if self.harness_was_busy {
+            "; the load process was busy, so that it may be able to do more"
+        } else {
+            ""
+        })
+    }
 }
 
 /// Everything that was found, for the report in HTML.
@@ -119,11 +141,7 @@ impl<'a> Campaign<'a> {
             };
             let (target, scenario) = (target.name().to_owned(), scenario.name.clone());
             let what = NotApplicable { target, scenario, not_applicable: why.to_owned() };
-            if self.common.json {
-                println!("{}", json(&what)?);
-            } else {
-                println!("{} of {}: not applicable, {why}\n", what.scenario, what.target);
-            }
+            self.print(&what)?;
             self.findings.not_applicable.push(what);
         }
         Ok(applicable)
@@ -168,42 +186,47 @@ impl<'a> Campaign<'a> {
         for scenario in scenarios {
             scenario.check()?;
             for target in self.applicable(scenario)? {
-                let receivers = f64::from(scenario.receivers());
-                let (mut number, mut harness_was_busy) = (0, false);
-                let (kept, failed) = climb(scenario.deliveries_per_s(), |rate| {
-                    number += 1;
-                    let scenario = Scenario { sends_per_s: rate / receivers, ..scenario.clone() };
-                    match self.round(target, &scenario, number) {
-                        Ok(report) => {
-                            harness_was_busy |= !report.keeps_up() && report.is_harness_busy();
-                            Ok(report.keeps_up())
-                        }
-                        // A server that breaks down under a rate does not keep up with it either.
-                        Err(BenchError::Load(why) | BenchError::Server(why) | BenchError::Peer(why)) if number > 1 => {
-                            eprintln!("starling-bench: at {rate:.0} deliveries/s: {why}");
-                            Ok(false)
-                        }
-                        Err(error) => Err(error),
-                    }
-                })?;
-                let (target, scenario) = (self.targets[target].name().to_owned(), scenario.name.clone());
-                let found = Saturation { target, scenario, saturation_per_s: kept, failed_per_s: failed, harness_was_busy };
-                if self.common.json {
-                    println!("{}", json(&found)?);
-                } else {
-                    let failed = failed.map_or("no rate failed".to_owned(), |rate| format!("{rate:.0} was too much"));
-                    let busy =
-                        if harness_was_busy { "; the load process was busy, so that it may be able to do more" } else { "" };
-                    println!(
-                        "{} of {}: saturated at {kept:.0} deliveries/s, {failed}{busy}\n",
-                        found.scenario, found.target
-                    );
-                }
+                let found = self.saturation(target, scenario)?;
+                self.print(&found)?;
                 self.findings.saturations.push(found);
             }
         }
         // To fail is what the last rates are for.
         self.good = good;
+        Ok(())
+    }
+
+    /// Raises the rate of one scenario until one target no longer keeps up.
+    fn saturation(&mut self, target: usize, scenario: &Scenario) -> Result<Saturation, BenchError> {
+        let receivers = f64::from(scenario.receivers());
+        let (mut number, mut harness_was_busy) = (0, false);
+        let (saturation_per_s, failed_per_s) = climb(scenario.deliveries_per_s(), |rate| {
+            number += 1;
+            let scenario = Scenario { sends_per_s: rate / receivers, ..scenario.clone() };
+            match self.round(target, &scenario, number) {
+                Ok(report) => {
+                    harness_was_busy |= !report.keeps_up() && report.is_harness_busy();
+                    Ok(report.keeps_up())
+                }
+                // A server that breaks down under a rate does not keep up with it either.
+                Err(BenchError::Load(why) | BenchError::Server(why) | BenchError::Peer(why)) if number > 1 => {
+                    eprintln!("starling-bench: at {rate:.0} deliveries/s: {why}");
+                    Ok(false)
+                }
+                Err(error) => Err(error),
+            }
+        })?;
+        let (target, scenario) = (self.targets[target].name().to_owned(), scenario.name.clone());
+        Ok(Saturation { target, scenario, saturation_per_s, failed_per_s, harness_was_busy })
+    }
+
+    /// Prints a finding: as one line of JSON, or as text with an empty line after it.
+    fn print(&self, found: &(impl Serialize + fmt::Display)) -> Result<(), BenchError> {
+        if self.common.json {
+            println!("{}", json(found)?);
+        } else {
+            println!("{found}\n");
+        }
         Ok(())
     }
 }

@@ -42,6 +42,14 @@ pub struct RoomState {
     pub members: BTreeMap<UserId, MemberRow>,
 }
 
+impl RoomState {
+    /// Whether `user` is a member now.
+    #[must_use]
+    pub fn has_member(&self, user: UserId) -> bool {
+        self.members.get(&user).is_some_and(MemberRow::is_member)
+    }
+}
+
 /// Recent durable events, encoded, shared by all who read the room.
 #[derive(Component, Debug, Default)]
 pub struct HotLog {

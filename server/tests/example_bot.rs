@@ -3,27 +3,19 @@
 
 #[path = "../examples/ping_bot/bot.rs"]
 mod bot;
+mod common;
 
 use bot::{PONG, PingBot};
 use client_protocol::chat::relation;
 use client_protocol::{EventBody, UserId};
+use common::register_at;
 use server::config::Config;
 use server::{App, Running};
-use starling_client::rest::{LoggedIn, Registration, Rest};
+use starling_client::rest::Rest;
 use starling_client::{After, Client, NewRoom, RoomEvents, RoomItem, Trust};
 use std::time::Duration;
 
 const STEP: Duration = Duration::from_secs(30);
-
-async fn register(rest: &Rest, name: &str) -> LoggedIn {
-    let registration = Registration {
-        username: name.into(),
-        email: format!("{name}@example.org"),
-        password: "a long enough password".into(),
-        display_name: None,
-    };
-    rest.register(&registration).await.unwrap()
-}
 
 /// Who, what, and in answer to what.
 async fn next_message(events: &mut RoomEvents) -> (UserId, String, Option<u64>) {
@@ -43,7 +35,7 @@ async fn next_message(events: &mut RoomEvents) -> (UserId, String, Option<u64>) 
 
 async fn talk(running: &Running, bot: &PingBot) {
     let rest = Rest::new(&format!("http://{}", running.rest_address())).unwrap();
-    let (alice, robot) = (register(&rest, "alice").await, register(&rest, "pingbot").await);
+    let (alice, robot) = (register_at(&rest, "alice").await, register_at(&rest, "pingbot").await);
     let client = Client::builder(running.quic_address().to_string())
         .trust(Trust::AnyOnLoopback)
         .tokens(rest.tokens(alice.tokens.clone()))

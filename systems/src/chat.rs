@@ -195,9 +195,7 @@ fn admit(world: &mut World, from: From, room: RoomId) -> Result<Entity, Reply> {
         return Err(Reply::retry_after(Code::Overloaded, 1_000));
     }
     // Whoever does not belong to a room does not use up what it takes.
-    let belongs = world.get::<RoomState>(entity).is_none_or(|state| {
-        state.row.head == 0 || state.members.get(&from.user).is_some_and(components::rows::MemberRow::is_member)
-    });
+    let belongs = world.get::<RoomState>(entity).is_none_or(|state| state.row.head == 0 || state.has_member(from.user));
     if !from.is_world()
         && belongs
         && let Some(mut budget) = world.get_mut::<RateBudget>(entity)

@@ -53,8 +53,7 @@ fn follow_ups(
             vec![(changed.user, Key::derived(b'u', room, seq), body)]
         }
         EventBody::MessagePosted(posted) => {
-            let is_member = |user: &UserId| state.members.get(user).is_some_and(components::rows::MemberRow::is_member);
-            let addressed = |user: &UserId| *user != head.actor && is_member(user) && !reading(*user);
+            let addressed = |user: &UserId| *user != head.actor && state.has_member(*user) && !reading(*user);
             if state.row.kind == kind::DIRECT {
                 let peers = state.members.keys().copied().filter(addressed);
                 return peers.map(|user| notified(user, notified::DIRECT)).collect();

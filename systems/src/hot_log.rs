@@ -109,6 +109,12 @@ pub fn above_bound(index: &mut RoomIndex) -> Option<Entity> {
     index.hot_order.pop_first().map(|(_, room)| room)
 }
 
+/// Counts the hot log of a room no more: it goes, or is made anew.
+pub fn forget(hot: &HotLog, room: Entity, index: &mut RoomIndex) {
+    index.hot_order.remove(&(hot.stamp, room));
+    index.hot_bytes -= hot.bytes;
+}
+
 /// Drops what a hot log holds; its readers read pages of the store.
 pub fn clear(hot: &mut HotLog, index: &mut RoomIndex) {
     index.hot_bytes -= hot.bytes;

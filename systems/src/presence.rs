@@ -210,8 +210,7 @@ fn relay_typing(
 ) {
     for (room, user) in std::mem::take(&mut typing.fresh) {
         let Some((state, subscribers)) = index.by_id.get(&room).and_then(|entity| rooms.get(*entity).ok()) else { continue };
-        let may = state.members.get(&user).is_some_and(components::rows::MemberRow::is_member);
-        if !may || subscribers.list.len() > TYPING_READERS_MAX {
+        if !state.has_member(user) || subscribers.list.len() > TYPING_READERS_MAX {
             continue;
         }
         let notice = ServerFrame::TypingNotice(TypingNotice { room, user, tail: EmptyTail::default() });
@@ -255,10 +254,7 @@ fn tell_watchers(
                 continue;
             }
             // Presence is for those who share a room; to others everybody is offline.
-            let shared = subscriptions.0.iter().any(|room| {
-                let member = rooms.get(*room).ok().and_then(|state| state.members.get(&user));
-                member.is_some_and(components::rows::MemberRow::is_member)
-            });
+            let shared = subscriptions.0.iter().any(|room| rooms.get(*room).is_ok_and(|state| state.has_member(user)));
             let shown = if shared { actual } else { state::OFFLINE };
             if watches.0.insert(user, shown) != Some(shown) {
                 news.entry(session).or_default().push((user, shown));

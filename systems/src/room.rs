@@ -205,8 +205,7 @@ fn hydrate_rooms(
                 unbumped.failed_from = not_brought(&state, &tail);
                 unbumped.swept = false;
                 waiting.conflicts = 0;
-                index.hot_order.remove(&(hot.stamp, entity));
-                index.hot_bytes -= hot.bytes;
+                hot_log::forget(&hot, entity, &mut index);
                 *hot = HotLog::default();
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
                 // Where all hot logs together are at their bound, readers of this one read pages of the store.
@@ -272,8 +271,7 @@ fn evict_rooms(
             continue;
         }
         index.by_id.remove(&room.id);
-        index.hot_bytes -= hot.bytes;
-        index.hot_order.remove(&(hot.stamp, entity));
+        hot_log::forget(hot, entity, &mut index);
         index.to_sequence.remove(&entity);
         index.awaiting_users.remove(&entity);
         if let Some(due_us) = subscribers.due_us {

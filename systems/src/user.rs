@@ -119,9 +119,10 @@ fn count_rooms(mut settled: MessageReader<Settled>, index: Res<UserIndex>, mut u
     for record in settled.read().filter(|settled| !settled.replayed).flat_map(|settled| &settled.records) {
         let head = &record.event.head;
         let gone = match &record.event.body {
-            EventBody::MemberLeft(changed) | EventBody::MemberKicked(changed) => Some(changed.user),
             // One who was no member may be banned too: the count is then one too low until the user is hydrated again.
-            EventBody::MemberBanned(changed) => Some(changed.user),
+            EventBody::MemberLeft(changed) | EventBody::MemberKicked(changed) | EventBody::MemberBanned(changed) => {
+                Some(changed.user)
+            }
             _ => None,
         };
         let user_of = |user: &UserId| index.by_id.get(user).copied();

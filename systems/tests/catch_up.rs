@@ -36,6 +36,16 @@ fn long_rooms(s: &mut Scenario, count: usize, owner: UserId, members: &[UserId])
     rooms
 }
 
+/// A session for each of these rooms, which asks for all of its log.
+fn readers(s: &mut Scenario, user: UserId, rooms: &[RoomId]) -> Vec<(ClientId, RoomId)> {
+    let mut ask = |&room| {
+        let reader = s.connect(user);
+        s.send(reader, commands::subscribe(room, EPOCH, 0));
+        (reader, room)
+    };
+    rooms.iter().map(&mut ask).collect()
+}
+
 /// Reads of pages are slow from here on.
 fn slow_pages(s: &mut Scenario, count: usize) {
     for _ in 0..count {
@@ -80,14 +90,7 @@ fn many_sessions_behind_share_what_pages_there_are() {
     let alice = s.user(1);
     let rooms = long_rooms(&mut s, 3 * PAGES_MAX, alice, &[]);
     slow_pages(&mut s, 100);
-    let readers: Vec<_> = rooms
-        .iter()
-        .map(|&room| {
-            let reader = s.connect(alice);
-            s.send(reader, commands::subscribe(room, EPOCH, 0));
-            (reader, room)
-        })
-        .collect();
+    let readers = readers(&mut s, alice, &rooms);
     let most = most_pages(&mut s, 500);
     assert_eq!(most, PAGES_MAX);
     for (reader, room) in readers {
@@ -105,22 +108,10 @@ fn whoever_goes_makes_room_for_those_who_wait() {
     for _ in 0..PAGES_MAX {
         s.store.fail_read(is_page, ReadFault::stale(600_000_000));
     }
-    let mut first = Vec::new();
-    for &room in &rooms[..PAGES_MAX] {
-        let reader = s.connect(alice);
-        s.send(reader, commands::subscribe(room, EPOCH, 0));
-        first.push((reader, room));
-    }
+    let first = readers(&mut s, alice, &rooms[..PAGES_MAX]);
     s.advance(20);
     assert_eq!(s.population().pages, PAGES_MAX);
-    let late: Vec<_> = rooms[PAGES_MAX..]
-        .iter()
-        .map(|&room| {
-            let reader = s.connect(alice);
-            s.send(reader, commands::subscribe(room, EPOCH, 0));
-            (reader, room)
-        })
-        .collect();
+    let late = readers(&mut s, alice, &rooms[PAGES_MAX..]);
     s.advance(50);
     assert!(late.iter().all(|&(reader, room)| s.client(reader).seqs(room).is_empty()));
     // One goes, one stops reading, one cannot take anything, one moves its cursor.

@@ -28,10 +28,7 @@ pub(crate) struct Group<'a> {
 impl Group<'_> {
     /// The median of a figure, and the lowest and highest; `None` where no round has it.
     fn median(&self, figure: impl Fn(&Report) -> Option<f64>) -> Option<(f64, f64, f64)> {
-        let mut values: Vec<f64> = self.rounds.iter().filter_map(|round| figure(round)).collect();
-        values.sort_by(f64::total_cmp);
-        let (low, high) = (*values.first()?, *values.last()?);
-        Some((crate::report::median(&values), low, high))
+        crate::report::spread(self.rounds.iter().filter_map(|round| figure(round)))
     }
 
     /// The round in the middle, by its slowest hundredth.

@@ -3,7 +3,7 @@
 mod summary;
 mod text;
 
-pub use summary::{median, medians, ratios};
+pub use summary::{median, medians, ratios, spread};
 
 use crate::control::Aside;
 use crate::histogram::{Latencies, Quantiles};

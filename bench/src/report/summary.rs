@@ -10,10 +10,8 @@ pub fn medians(reports: &[Report]) -> Option<String> {
     let mut lines =
         vec![format!("{} of {}, {} rounds: median (lowest to highest)", first.scenario.name, first.target, reports.len())];
     let mut add = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
-        let mut values: Vec<f64> = reports.iter().filter_map(figure).collect();
-        values.sort_by(f64::total_cmp);
-        if let (Some(low), Some(high)) = (values.first(), values.last()) {
-            lines.push(format!("  {what:<34} {:>10.2} ({low:.2} to {high:.2})", median(&values)));
+        if let Some((middle, low, high)) = spread(reports.iter().filter_map(figure)) {
+            lines.push(format!("  {what:<34} {middle:>10.2} ({low:.2} to {high:.2})"));
         }
     };
     if first.operations.is_some() {
@@ -50,10 +48,8 @@ pub fn ratios(targets: &[Vec<Report>]) -> Option<String> {
         let Some(peer) = theirs.first() else { continue };
         let mut add = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
             let pairs = ours.iter().zip(theirs).filter_map(|(our, their)| Some(figure(our)? / figure(their)?));
-            let mut values: Vec<f64> = pairs.filter(|ratio| ratio.is_finite()).collect();
-            values.sort_by(f64::total_cmp);
-            if let (Some(low), Some(high)) = (values.first(), values.last()) {
-                lines.push(format!("  {:<12} {what:<28} {:>6.2} ({low:.2} to {high:.2})", peer.target, median(&values)));
+            if let Some((middle, low, high)) = spread(pairs.filter(|ratio| ratio.is_finite())) {
+                lines.push(format!("  {:<12} {what:<28} {middle:>6.2} ({low:.2} to {high:.2})", peer.target));
             }
         };
         if first.operations.is_some() {
@@ -71,6 +67,14 @@ pub fn ratios(targets: &[Vec<Report>]) -> Option<String> {
         add("memory a connection", &|r| r.rss_per_connection);
     }
     Some(lines.join("\n"))
+}
+
+/// Median, lowest and highest; nothing of nothing.
+#[must_use]
+pub fn spread(values: impl Iterator<Item = f64>) -> Option<(f64, f64, f64)> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    Some((median(&values), *values.first()?, *values.last()?))
 }
 
 /// The middle of sorted values; of an even number, the mean of the two in the middle.

@@ -3,16 +3,16 @@
 
 use super::certificate::Certificate;
 use super::process::{Process, pinned};
-use super::{Running, Target, plans, refused_by_peers};
-use crate::control::{Protocol, SessionPlan};
+use super::started::Started;
+use super::{Running, Target, refused_by_peers};
+use crate::control::Protocol;
 use crate::error::BenchError;
-use crate::limits::{SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
+use crate::limits::SERVER_START_TIMEOUT;
 use crate::scenario::Scenario;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// Time between two looks at whether a broker listens.
 const LOOK: Duration = Duration::from_millis(20);
@@ -48,6 +48,13 @@ impl Kind {
                 format!("GOBIN={} go install github.com/nats-io/nats-server/v2@latest", folder.display())
             }
             Self::Mosquitto => "apt-get install mosquitto".to_owned(),
+        }
+    }
+
+    const fn protocol(self, address: SocketAddr, ca_pem: String) -> Protocol {
+        match self {
+            Self::Nats => Protocol::Nats { address, ca_pem },
+            Self::Mosquitto => Protocol::Mqtt { address, ca_pem },
         }
     }
 
@@ -93,14 +100,6 @@ impl Broker {
     }
 }
 
-struct Started {
-    process: Process,
-    data: TempDir,
-    kind: Kind,
-    address: SocketAddr,
-    ca_pem: String,
-}
-
 impl Target for Broker {
     fn name(&self) -> &str {
         self.kind.name()
@@ -131,40 +130,18 @@ impl Target for Broker {
             }
             std::thread::sleep(LOOK);
         }
-        Ok(Box::new(Started { process, data, kind: self.kind, address, ca_pem: certificate.pem }))
+        Ok(Box::new(Started {
+            process,
+            data,
+            name: self.kind.name(),
+            protocol: self.kind.protocol(address, certificate.pem),
+        }))
     }
 }
 
 /// A port that nobody has now: these programs cannot be asked which one the system gave them in one way.
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-impl Running for Started {
-    fn pid(&self) -> Option<u32> {
-        Some(self.process.pid())
-    }
-
-    fn data(&self) -> Option<&Path> {
-        Some(self.data.path())
-    }
-
-    fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {
-        let (address, ca_pem) = (self.address, self.ca_pem.clone());
-        let protocol = match self.kind {
-            Kind::Nats => Protocol::Nats { address, ca_pem },
-            Kind::Mosquitto => Protocol::Mqtt { address, ca_pem },
-        };
-        Ok((protocol, plans(scenario)))
-    }
-
-    fn stop(mut self: Box<Self>) -> Result<(), BenchError> {
-        if let Some(status) = self.process.ended() {
-            return Err(BenchError::Peer(format!("{} ended during the run, {status}", self.kind.name())));
-        }
-        let _killed = self.process.stop(SERVER_STOP_TIMEOUT);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod peer;
 pub mod process;
 pub mod rest;
 pub mod starling;
+pub mod started;
 
 use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;

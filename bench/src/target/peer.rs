@@ -1,17 +1,17 @@
-//! Peers that are given a certificate and a key and say their port. Of those that are scripts, the sources are in `bench/peers/`; what they need comes from npm, into a folder beside this program, on first
-//! use.
+//! Peers that are given a certificate and a key and say their port. Of those that are scripts, the sources are in `bench/peers/`; what they
+//! need comes from npm, into a folder beside this program, on first use.
 
 use super::certificate::Certificate;
 use super::process::{Process, pinned};
-use super::{Running, Target, plans, refused_by_peers};
-use crate::control::{Protocol, SessionPlan};
+use super::started::Started;
+use super::{Running, Target, refused_by_peers};
+use crate::control::Protocol;
 use crate::error::BenchError;
-use crate::limits::{INSTALL_TIMEOUT, SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
+use crate::limits::{INSTALL_TIMEOUT, SERVER_START_TIMEOUT};
 use crate::scenario::Scenario;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use tempfile::TempDir;
 
 /// Files that make up the peers.
 const FILES: [(&str, &str); 4] = [
@@ -30,6 +30,24 @@ pub enum Kind {
     Socketio,
     /// The floor on quinn: this program again.
     FloorQuic,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Uws => "uWebSockets",
+            Self::Socketio => "socket.io",
+            Self::FloorQuic => "floor-quic",
+        }
+    }
+
+    const fn protocol(self, address: SocketAddr, ca_pem: String) -> Protocol {
+        match self {
+            Self::Uws => Protocol::WebSocket { address, ca_pem },
+            Self::Socketio => Protocol::SocketIo { address, ca_pem },
+            Self::FloorQuic => Protocol::Floor { address, ca_pem },
+        }
+    }
 }
 
 /// A peer and where it runs.
@@ -93,21 +111,9 @@ fn install(folder: &Path) -> Result<(), BenchError> {
     }
 }
 
-struct Started {
-    process: Process,
-    data: TempDir,
-    kind: Kind,
-    address: SocketAddr,
-    ca_pem: String,
-}
-
 impl Target for Peer {
     fn name(&self) -> &str {
-        match self.kind {
-            Kind::Uws => "uWebSockets",
-            Kind::Socketio => "socket.io",
-            Kind::FloorQuic => "floor-quic",
-        }
+        self.kind.name()
     }
 
     fn refuses(&self, scenario: &Scenario) -> Option<&'static str> {
@@ -131,34 +137,11 @@ impl Target for Peer {
             return Err(failed(format!("it said {said:?} in place of its port\n{why}")));
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Ok(Box::new(Started { process, data, kind: self.kind, address, ca_pem: certificate.pem }))
-    }
-}
-
-impl Running for Started {
-    fn pid(&self) -> Option<u32> {
-        Some(self.process.pid())
-    }
-
-    fn data(&self) -> Option<&Path> {
-        Some(self.data.path())
-    }
-
-    fn populate(&self, scenario: &Scenario) -> Result<(Protocol, Vec<SessionPlan>), BenchError> {
-        let (address, ca_pem) = (self.address, self.ca_pem.clone());
-        let protocol = match self.kind {
-            Kind::Uws => Protocol::WebSocket { address, ca_pem },
-            Kind::Socketio => Protocol::SocketIo { address, ca_pem },
-            Kind::FloorQuic => Protocol::Floor { address, ca_pem },
-        };
-        Ok((protocol, plans(scenario)))
-    }
-
-    fn stop(mut self: Box<Self>) -> Result<(), BenchError> {
-        if let Some(status) = self.process.ended() {
-            return Err(BenchError::Peer(format!("it ended during the run, {status}")));
-        }
-        let _killed = self.process.stop(SERVER_STOP_TIMEOUT);
-        Ok(())
+        Ok(Box::new(Started {
+            process,
+            data,
+            name: self.kind.name(),
+            protocol: self.kind.protocol(address, certificate.pem),
+        }))
     }
 }

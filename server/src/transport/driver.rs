@@ -112,7 +112,7 @@ impl Driver {
         let more = self.receive();
         self.expire();
         for (transmit, bytes) in self.shared.responses.take() {
-            self.socket.send(&transmit, &bytes);
+            self.socket.send(transmit, &bytes);
         }
         let now = Instant::now();
         let mut dirty = self.shared.dirty.take();
@@ -204,7 +204,8 @@ impl Driver {
             self.buffer.clear();
             let Some(transmit) = inner.proto.poll_transmit(now, self.socket.segments_max(), &mut self.buffer) else { break };
             transmits += 1;
-            self.socket.send(&transmit, &self.buffer[..transmit.size]);
+            let size = transmit.size;
+            self.socket.send(transmit, &self.buffer[..size]);
         }
         if gone {
             self.shared.connections.borrow_mut()[core.handle.0] = None;

@@ -90,15 +90,8 @@ impl Socket {
 
     /// Sends `transmit`, whose bytes these are; keeps it for later where the system takes nothing now. Packets may get lost anyway: one that
     /// cannot be sent at all is logged by the library and counts as lost.
-    pub(super) fn send(&mut self, transmit: &Transmit, bytes: &[u8]) {
-        if !self.unsent.is_empty() || !self.send_now(transmit, bytes) {
-            let transmit = Transmit {
-                destination: transmit.destination,
-                ecn: transmit.ecn,
-                size: transmit.size,
-                segment_size: transmit.segment_size,
-                src_ip: transmit.src_ip,
-            };
+    pub(super) fn send(&mut self, transmit: Transmit, bytes: &[u8]) {
+        if !self.unsent.is_empty() || !self.send_now(&transmit, bytes) {
             self.unsent.push_back(Unsent { transmit, bytes: bytes.to_vec() });
         }
     }

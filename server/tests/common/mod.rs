@@ -29,7 +29,11 @@ pub async fn step<T>(what: &str, work: impl Future<Output = T>) -> T {
 
 /// Makes an account.
 pub async fn register(server: &Server, name: &str) -> LoggedIn {
-    let rest = Rest::new(&server.rest_url()).unwrap();
+    register_at(&Rest::new(&server.rest_url()).unwrap(), name).await
+}
+
+/// The same, on any server.
+pub async fn register_at(rest: &Rest, name: &str) -> LoggedIn {
     let registration = Registration {
         username: name.into(),
         email: format!("{name}@example.org"),

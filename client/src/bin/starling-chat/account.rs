@@ -33,11 +33,7 @@ pub(crate) async fn login(context: &Context, args: Login) -> Result<(), Failure>
 /// Whoever cannot log in was refused; that their login has ended would say something else.
 fn refused(error: RestError) -> Failure {
     match error {
-        RestError::Refused { code, detail, retry_after, .. } => Failure::Refused {
-            code,
-            message: detail,
-            retry_after_ms: retry_after.and_then(|time| u64::try_from(time.as_millis()).ok()),
-        },
+        RestError::Refused { code, detail, retry_after, .. } => Failure::refused(code, detail, retry_after),
         other => other.into(),
     }
 }

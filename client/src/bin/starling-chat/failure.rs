@@ -4,6 +4,7 @@ use serde_json::json;
 use starling_client::rest::RestError;
 use starling_client::{ClientError, TokenError};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What went wrong, by exit code.
 #[derive(Debug)]
@@ -23,6 +24,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The server refused, perhaps for a while.
+    pub(crate) fn refused(code: String, message: String, retry_after: Option<Duration>) -> Self {
+        let retry_after_ms = retry_after.and_then(|time| u64::try_from(time.as_millis()).ok());
+        Self::Refused { code, message, retry_after_ms }
+    }
+
     /// Prints the failure to standard error and says how to exit.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         let (exit, code, message, retry_after_ms) = match self {
@@ -51,11 +58,7 @@ impl From<ClientError> for Failure {
             return Self::LoggedOut(format!("{message}; log in with `starling-chat login`"));
         }
         match error {
-            ClientError::Refused { code, retry_after, .. } => Self::Refused {
-                code: code.name().to_owned(),
-                message,
-                retry_after_ms: retry_after.and_then(|time| u64::try_from(time.as_millis()).ok()),
-            },
+            ClientError::Refused { code, retry_after, .. } => Self::refused(code.name().to_owned(), message, retry_after),
             ClientError::Unknown { .. } | ClientError::Timeout => Self::Unknown(message),
             ClientError::Config(_) | ClientError::AlreadySubscribed(_) => Self::Usage(message),
             _ => Self::Connect(message),
@@ -68,11 +71,7 @@ impl From<RestError> for Failure {
         let message = error.to_string();
         match error {
             error if error.is_unauthenticated() => Self::LoggedOut(message),
-            RestError::Refused { code, retry_after, .. } => Self::Refused {
-                code,
-                message,
-                retry_after_ms: retry_after.and_then(|time| u64::try_from(time.as_millis()).ok()),
-            },
+            RestError::Refused { code, retry_after, .. } => Self::refused(code, message, retry_after),
             _ => Self::Connect(message),
         }
     }
