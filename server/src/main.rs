@@ -4,6 +4,9 @@ use server::config::{Config, ConfigError, Loaded};
 use server::{App, telemetry};
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(Loaded::Run(config)) => config,
