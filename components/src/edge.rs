@@ -177,7 +177,8 @@ pub enum AppendThen {
     Done,
     /// Another node was faster: these events stand in the log from `expected_seq + appended` on.
     Conflict {
-        /// What the log holds there, as it is stored: fields that this version does not know are kept.
+        /// What the log holds there, as it is stored: fields that this version does not know are kept. At least one event, dense; a
+        /// store may leave out later ones.
         log: Vec<Record>,
     },
     /// Its (room, actor, key) is in the log already.

@@ -89,12 +89,15 @@ pub const OTHERS_FOLLOW_US: u64 = 3_000_000;
 pub const LOOKUPS_MAX: usize = 1_024;
 /// A room that other nodes appended to within this time, in microseconds, is contended: whoever wins lets others have a turn.
 pub const CONTENDED_US: u64 = 1_000_000;
-/// A node that appends to a shared room without a pause lets others have a turn this often, in microseconds.
-pub const APPEND_REST_US: u64 = 100_000;
-/// How long a turn for others is, in microseconds: as long as the own append took, within these bounds.
-pub const APPEND_YIELD_US: (u64, u64) = (5_000, 20_000);
+/// A node that appends to a shared room without a pause lets others have a turn after this time, in microseconds: in a contended room, and
+/// in another one, where others may be too slow to be seen at all.
+pub const APPEND_BUSY_US: (u64, u64) = (10_000, 100_000);
+/// How long a turn for others is, in microseconds: the shortest, and the longest for one who has a slow way to the store.
+pub const APPEND_YIELD_US: (u64, u64) = (5_000, 40_000);
+/// One in so many turns that are for others who may not be there is a long one.
+pub const APPEND_LONG_REST: u32 = 10;
 
 const _: () = assert!(LISTED_ROOMS_MAX >= client_protocol::limits::ROOMS_PAGE_MAX);
-const _: () = assert!(APPEND_REST_US > APPEND_YIELD_US.1 && CONTENDED_US > APPEND_REST_US);
+const _: () = assert!(APPEND_BUSY_US.1 > APPEND_YIELD_US.1 && CONTENDED_US > APPEND_BUSY_US.1);
 // Account facts are enforced within 5 s (promise P5).
 const _: () = assert!(ACCOUNTS_INTERVAL_US <= 2_500_000);

@@ -20,6 +20,8 @@ pub struct Freshness {
     pub settled_us: u64,
     /// Since when this node has appended without a pause, monotonic microseconds.
     pub busy_since_us: u64,
+    /// Turns that others had since one of them used it.
+    pub unused_turns: u32,
     /// It is the turn of others until then, monotonic microseconds.
     pub held_until_us: u64,
 }

@@ -189,6 +189,7 @@ impl Settling<'_, '_> {
         for record in &records {
             if self.node.shared_store && record.event.head.node != self.node.node {
                 room.freshness.others_us = Some(self.now.mono_us);
+                room.freshness.unused_turns = 0;
             }
             if let Err(error) = fold::apply(&record.event, row, &mut WorldRows(members)) {
                 tracing::error!(room = %room.room.id, %error, "the log does not fold: the room is quarantined");

@@ -72,7 +72,7 @@ pub(crate) fn ask_loaded_heads(mut asking: Asking, index: Res<RoomIndex>, rooms:
         let Ok((room, Some(state), append, subscribers, freshness)) = rooms.get(entity) else { continue };
         let needed = !subscribers.list.is_empty() || asking.others.listed.contains_key(&id);
         let idle = room.hydration == Hydration::Ready && matches!(append, AppendState::Idle) && freshness.asked_us.is_none();
-        if needed && idle && freshness.as_of_us + LOADED_HEADS_INTERVAL_US <= now_us {
+        if needed && idle && freshness.as_of_us + LOADED_HEADS_INTERVAL_US / 2 <= now_us {
             wanted.push((id, state.row.head));
         }
     }

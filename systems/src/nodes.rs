@@ -21,7 +21,7 @@ use client_protocol::Code;
 use client_protocol::session::Reply;
 use components::chat::Actor;
 use components::edge::{AppendThen, Found, Origin, Read, Reads};
-use components::limits::{APPEND_REST_US, APPEND_YIELD_US, CONTENDED_US, LOOKUPS_MAX, PAGE_EVENTS};
+use components::limits::{APPEND_BUSY_US, APPEND_LONG_REST, APPEND_YIELD_US, CONTENDED_US, LOOKUPS_MAX, PAGE_EVENTS};
 use components::nodes::{FollowUp, Freshness, Others};
 use components::room::{AppendState, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState};
 use components::time::{Node, Now};
@@ -73,14 +73,19 @@ pub(crate) fn after_append(then: &AppendThen, now_us: u64, room: &mut SettledRoo
     }
     // The log ended where this node thought, at some time after it was asked.
     freshness.as_of_us = freshness.as_of_us.max(freshness.appended_us);
-    if room.waiting.queue.is_empty() {
-        return;
-    }
     // Who wins with a fast store, and always has more to append, would win for ever.
     let contended = freshness.others_us.is_some_and(|at_us| at_us + CONTENDED_US > now_us);
-    if contended || freshness.busy_since_us + APPEND_REST_US <= now_us {
+    let busy_us = if contended { APPEND_BUSY_US.0 } else { APPEND_BUSY_US.1 };
+    if freshness.busy_since_us + busy_us <= now_us {
         let (least, most) = APPEND_YIELD_US;
-        freshness.held_until_us = now_us + (now_us - freshness.appended_us).clamp(least, most);
+        let turn_us = match contended {
+            // Whoever could not use a short turn may be able to use a longer one.
+            true => most.min(least << freshness.unused_turns.min(8)),
+            false if freshness.unused_turns % APPEND_LONG_REST == APPEND_LONG_REST - 1 => most,
+            false => least,
+        };
+        freshness.unused_turns = freshness.unused_turns.wrapping_add(1);
+        freshness.held_until_us = now_us + turn_us;
         index.held.insert((freshness.held_until_us, room.entity));
     }
 }

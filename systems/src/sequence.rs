@@ -16,7 +16,7 @@ use client_protocol::session::Reply;
 use client_protocol::{Code, Event, EventBody, EventHead, UserId};
 use components::chat::{Actor, Draft, InRoom, MessageState, TargetFound};
 use components::edge::{AppendRequest, Appends, Origin, Read, Reads, Record};
-use components::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX};
+use components::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_YIELD_US};
 use components::nodes::Freshness;
 use components::room::{AppendState, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Waiting};
 use components::rows::account;
@@ -116,7 +116,8 @@ fn sequence_rooms(
                 index.to_look.insert(entity);
             }
         } else {
-            if freshness.settled_us < now_us {
+            // Others had time for an append of theirs.
+            if freshness.settled_us + APPEND_YIELD_US.0 <= now_us {
                 freshness.busy_since_us = now_us;
             }
             freshness.appended_us = now_us;

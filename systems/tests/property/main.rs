@@ -25,7 +25,7 @@ fn live_twice(seed: u64, flavour: Flavour, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(config(18))]
+    #![proptest_config(config(20))]
     #[test]
     fn with_a_calm_store(seed: u64, ops in ops(Flavour::Calm)) {
         live_twice(seed, Flavour::Calm, &ops);
@@ -33,7 +33,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(config(26))]
     #[test]
     fn with_a_faulty_store(seed: u64, ops in ops(Flavour::Faults)) {
         live_twice(seed, Flavour::Faults, &ops);
@@ -49,7 +49,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(20))]
+    #![proptest_config(config(24))]
     #[test]
     fn with_restarts_and_evictions(seed: u64, ops in ops(Flavour::Restarts)) {
         live_twice(seed, Flavour::Restarts, &ops);
@@ -57,7 +57,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(12))]
+    #![proptest_config(config(8))]
     #[test]
     fn with_two_nodes(seed: u64, ops in ops(Flavour::Nodes(2))) {
         live_twice(seed, Flavour::Nodes(2), &ops);
@@ -65,7 +65,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(8))]
+    #![proptest_config(config(4))]
     #[test]
     fn with_three_nodes(seed: u64, ops in ops(Flavour::Nodes(3))) {
         live_twice(seed, Flavour::Nodes(3), &ops);
