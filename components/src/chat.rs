@@ -25,6 +25,8 @@ pub struct Actor {
     pub key: Key,
     /// It may have been sent before.
     pub retry: bool,
+    /// When it came, monotonic microseconds: it is refused on nothing older.
+    pub came_us: u64,
 }
 
 /// The event that it is to become. Taken when the seq is given.

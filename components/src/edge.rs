@@ -177,7 +177,8 @@ pub enum AppendThen {
     Done,
     /// Another node was faster: these events stand in the log from `expected_seq + appended` on.
     Conflict {
-        /// What the log holds there, as it is stored: fields that this version does not know are kept.
+        /// What the log holds there, as it is stored: fields that this version does not know are kept. At least one event, dense; a
+        /// store may leave out later ones.
         log: Vec<Record>,
     },
     /// Its (room, actor, key) is in the log already.
@@ -245,6 +246,18 @@ pub enum Read {
         /// The user.
         user: UserId,
     },
+    /// Which of these logs go on after what is known here: other nodes on the same store may have written to them.
+    Heads {
+        /// Rooms, each once, and the seq up to which their logs are known; at most [`crate::limits::HEADS_ROOMS_MAX`].
+        rooms: Vec<(RoomId, u64)>,
+    },
+    /// Which of these accounts are not as they are known here, and which of these logins have ended.
+    Accounts {
+        /// Accounts as they are known here; at most [`crate::limits::CHECKED_USERS_MAX`].
+        accounts: Vec<AccountRow>,
+        /// Logins that live here; at most [`crate::limits::CHECKED_LOGINS_MAX`].
+        logins: Vec<SessionId>,
+    },
 }
 
 /// A room as the store has it.
@@ -284,6 +297,10 @@ pub enum Found {
     Page(Vec<Record>),
     /// For [`Read::Rooms`]: entries, and where the next page starts (0: nowhere).
     Rooms(Vec<RoomEntry>, u32),
+    /// For [`Read::Heads`]: the rooms whose logs go on after the seq that was given, and the seq of their last events.
+    Heads(Vec<(RoomId, u64)>),
+    /// For [`Read::Accounts`]: the accounts that are different, as they are now; and the logins that have ended or that nobody knows.
+    Accounts(Vec<AccountRow>, Vec<SessionId>),
     /// The store could not read.
     Unavailable,
 }

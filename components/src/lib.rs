@@ -7,6 +7,7 @@ pub mod catch_up;
 pub mod chat;
 pub mod edge;
 pub mod limits;
+pub mod nodes;
 pub mod notification;
 pub mod presence;
 pub mod room;

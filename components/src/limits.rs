@@ -65,3 +65,39 @@ pub const SUBSCRIBE_RATE: f64 = 50.0;
 pub const TYPING_REMEMBERED_MAX: usize = 16_384;
 /// Followers of a room are looked at this long after its last event, in microseconds.
 pub const LEVEL_AFTER_US: u64 = 1_000_000;
+/// Rooms whose heads are asked for in one read; more have their turn after that.
+pub const HEADS_ROOMS_MAX: usize = 512;
+/// Where several nodes share a store, the heads of loaded rooms are asked for this often, in microseconds: what another node appended is
+/// seen here about so much later.
+pub const LOADED_HEADS_INTERVAL_US: u64 = 200_000;
+/// The heads of rooms that are not loaded but listed for a user who is here are asked for this often, in microseconds: as often as a
+/// bump may go out.
+pub const LISTED_HEADS_INTERVAL_US: u64 = NET_CHANGE_INTERVAL_US;
+/// Between two reads of heads or accounts of the same turn there is at least so much time, in microseconds.
+pub const TURN_GAP_US: u64 = 20_000;
+/// Rooms of one user that are looked at while the user is here: the newest ones, and those that were listed since.
+pub const LISTED_ROOMS_MAX: usize = 1_000;
+/// Where several nodes share a store, accounts and logins of those who are here are looked at this often, in microseconds.
+pub const ACCOUNTS_INTERVAL_US: u64 = 2_000_000;
+/// Accounts that are looked at in one read; more have their turn after that.
+pub const CHECKED_USERS_MAX: usize = 256;
+/// Logins that are looked at in one read: those of its accounts, of which each has at least one turn.
+pub const CHECKED_LOGINS_MAX: usize = CHECKED_USERS_MAX + USER_SESSIONS_MAX;
+/// What follows from events of other nodes is left to them for this time, in microseconds; then it is looked for, and done if it is not there.
+pub const OTHERS_FOLLOW_US: u64 = 3_000_000;
+/// Follow-ups of a room that are looked for at once.
+pub const LOOKUPS_MAX: usize = 1_024;
+/// A room that other nodes appended to within this time, in microseconds, is contended: whoever wins lets others have a turn.
+pub const CONTENDED_US: u64 = 1_000_000;
+/// A node that appends to a shared room without a pause lets others have a turn after this time, in microseconds: in a contended room, and
+/// in another one, where others may be too slow to be seen at all.
+pub const APPEND_BUSY_US: (u64, u64) = (10_000, 100_000);
+/// How long a turn for others is, in microseconds: the shortest, and the longest for one who has a slow way to the store.
+pub const APPEND_YIELD_US: (u64, u64) = (5_000, 40_000);
+/// One in so many turns that are for others who may not be there is a long one.
+pub const APPEND_LONG_REST: u32 = 10;
+
+const _: () = assert!(LISTED_ROOMS_MAX >= client_protocol::limits::ROOMS_PAGE_MAX);
+const _: () = assert!(APPEND_BUSY_US.1 > APPEND_YIELD_US.1 && CONTENDED_US > APPEND_BUSY_US.1);
+// Account facts are enforced within 5 s (promise P5).
+const _: () = assert!(ACCOUNTS_INTERVAL_US <= 2_500_000);

@@ -28,6 +28,8 @@ pub struct Unbumped {
     pub failed_from: Option<u64>,
     /// The store was asked for the events from `failed_from` on.
     pub reading: bool,
+    /// Events of other nodes are left to their followers until then, monotonic microseconds.
+    pub left_until_us: u64,
     /// The seq up to which the store was told that followers are level.
     pub level_seq: u64,
     /// The next look at that is queued.
@@ -61,6 +63,8 @@ pub struct PendingMark {
     pub asked: bool,
     /// The message number there, once known.
     pub message_no: Option<u64>,
+    /// When it came, monotonic microseconds.
+    pub came_us: u64,
     /// When it is given up, monotonic microseconds.
     pub deadline_us: u64,
 }

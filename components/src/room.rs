@@ -9,12 +9,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A room in memory.
 #[derive(Component, Debug)]
-#[require(HotLog, AppendState, Subscribers, Waiting, crate::user::RateBudget, crate::notification::Unbumped)]
+#[require(
+    HotLog,
+    AppendState,
+    Subscribers,
+    Waiting,
+    crate::nodes::Freshness,
+    crate::user::RateBudget,
+    crate::notification::Unbumped
+)]
 pub struct Room {
     /// Which.
     pub id: RoomId,
     /// When it was last of use, monotonic microseconds.
     pub used_us: u64,
+    /// When the store was last asked for it, monotonic microseconds.
+    pub asked_us: u64,
     /// What it is.
     pub hydration: Hydration,
 }
@@ -113,8 +123,22 @@ pub enum AppendState {
 pub struct Waiting {
     /// Message entities.
     pub queue: VecDeque<Entity>,
+    /// Commands that would be refused as far as this node knows, while it asks whether other nodes changed that. In order.
+    pub aside: VecDeque<Entity>,
+    /// Who sent those: what they send after them waits too.
+    pub aside_users: BTreeSet<UserId>,
     /// Appends in a row that another node won.
     pub conflicts: u32,
+}
+
+impl Waiting {
+    /// What was set aside has its turn again, before everything that came later.
+    pub fn bring_back(&mut self) {
+        self.aside_users.clear();
+        while let Some(message) = self.aside.pop_back() {
+            self.queue.push_front(message);
+        }
+    }
 }
 
 /// Who reads the room.
@@ -190,6 +214,18 @@ pub enum ReadFor {
     Mark(Entity),
     /// Events whose followers did not finish, of a room.
     Followed(Entity),
+    /// The key of a follow-up that another node may have done: see [`crate::nodes::Others::lookups`].
+    FollowUp,
+    /// What other nodes appended to a room after its head.
+    Missed(Entity),
+    /// The heads of rooms in memory.
+    LoadedHeads,
+    /// The heads of rooms that are listed for users who are here.
+    ListedHeads,
+    /// The rooms of a user who is here, to be looked at.
+    Listed(Entity),
+    /// Accounts and logins that other nodes may have changed.
+    Accounts,
 }
 
 /// Reads that are open, by token.
@@ -208,6 +244,10 @@ pub struct RoomIndex {
     pub by_id: BTreeMap<RoomId, Entity>,
     /// Rooms that may have something to sequence in this tick.
     pub to_sequence: BTreeSet<Entity>,
+    /// Rooms whose logs may go on after their heads: the store is asked in this tick.
+    pub to_look: BTreeSet<Entity>,
+    /// Rooms in which it is the turn of other nodes: (monotonic microseconds, room).
+    pub held: BTreeSet<(u64, Entity)>,
     /// Rooms that sessions asked to read.
     pub asked: BTreeSet<Entity>,
     /// Rooms in which a message waits for an account.

@@ -23,6 +23,8 @@ pub struct Node {
     pub node: NodeId,
     /// The store's epoch.
     pub epoch: u64,
+    /// Other nodes append to the same logs, and this one looks for what they did.
+    pub shared_store: bool,
     /// Tunable bounds.
     pub tuning: Tuning,
 }

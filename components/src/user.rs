@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A user.
 #[derive(Component, Debug)]
-#[require(crate::presence::PresenceState, crate::notification::ReadMarks, RateBudget)]
+#[require(crate::presence::PresenceState, crate::notification::ReadMarks, crate::nodes::ListedRooms, RateBudget)]
 pub struct User {
     /// Who.
     pub user: UserId,

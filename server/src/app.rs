@@ -179,7 +179,7 @@ impl App {
             background: background.handle().clone(),
         };
         let meta = store.meta();
-        let node = Node { node: meta.node, epoch: meta.epoch, tuning: config.tuning() };
+        let node = Node { node: meta.node, epoch: meta.epoch, shared_store: store.is_shared(), tuning: config.tuning() };
         let (drained_in, drained) = mpsc::sync_channel(1);
         let edge_thread = EdgeThread {
             address: SocketAddr::new(config.host, config.quic_port),

@@ -39,6 +39,9 @@ impl Store for Model {
     fn is_ready(&self) -> bool {
         true
     }
+    fn is_shared(&self) -> bool {
+        false
+    }
     fn connect(&self, sink: ReplySink) {
         assert!(self.sink.set(sink).is_ok(), "connected once");
     }
@@ -129,6 +132,6 @@ store_suite::conformance! { model;
         many_rooms_at_once, large_batch, empty_append, reopen_keeps_everything, pages_are_dense, dirty_until_level,
         notified_seq_survives_appends, tail_reaches_back_to_what_was_notified, ten_thousand_members, meta_is_kept;
     projection: join_and_leave, kick_ban_unban, roles_and_owners, settings, reactions, pins,
-        read_marks_only_grow, target_and_key_reads, own_logs_are_no_rooms;
+        read_marks_only_grow, target_and_key_reads, own_logs_are_no_rooms, heads_of_rooms_that_go_on;
     lists: rooms_newest_first, unread_follows_marks, left_rooms_are_not_listed, direct_rooms_name_the_peer;
 }

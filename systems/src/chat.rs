@@ -191,7 +191,7 @@ fn admit(world: &mut World, from: From, room: RoomId) -> Result<Entity, Reply> {
     if let Some(Room { hydration: Hydration::Failed { retry_us }, .. }) = world.get::<Room>(entity) {
         return Err(Reply::retry_after(Code::Unavailable, retry_us.saturating_sub(now.mono_us) / 1_000));
     }
-    if world.get::<Waiting>(entity).is_none_or(|waiting| waiting.queue.len() >= ROOM_QUEUE_MAX) {
+    if world.get::<Waiting>(entity).is_none_or(|waiting| waiting.queue.len() + waiting.aside.len() >= ROOM_QUEUE_MAX) {
         return Err(Reply::retry_after(Code::Overloaded, 1_000));
     }
     // Whoever does not belong to a room does not use up what it takes.
@@ -208,20 +208,20 @@ fn admit(world: &mut World, from: From, room: RoomId) -> Result<Entity, Reply> {
 
 fn queue_message(world: &mut World, room: Entity, from: From, submission: Submission) {
     let target = refers_to(&submission.body);
+    let came_us = world.resource::<Now>().mono_us;
     for user in crate::rules::about(&submission.body).to_vec() {
         ensure_user(world, user);
     }
     let message = world
         .spawn((
             InRoom { room, id: submission.room },
-            Actor { user: from.user, origin: from.origin, key: submission.key, retry: submission.retry },
+            Actor { user: from.user, origin: from.origin, key: submission.key, retry: submission.retry, came_us },
             Draft(Some(submission.body)),
             if target.is_some() { MessageState::NeedsTarget } else { MessageState::Ready },
             TargetFound(None),
         ))
         .id();
-    let deadline_us = world.resource::<Now>().mono_us + REQUEST_TIMEOUT_MS * 1_000;
-    let deadline_us = submission.deadline_us.unwrap_or(deadline_us);
+    let deadline_us = submission.deadline_us.unwrap_or(came_us + REQUEST_TIMEOUT_MS * 1_000);
     world.resource_mut::<Deadlines>().0.insert((deadline_us, message));
     if let Some(mut waiting) = world.get_mut::<Waiting>(room) {
         waiting.queue.push_back(message);

@@ -149,7 +149,7 @@ impl Core {
         let watch = world.resource::<PresenceWatch>();
         let told = (!watch.changed.is_empty()).then_some(watch.due_us.unwrap_or(now.mono_us));
         let marks = self.marks.iter(world).map(|mark| mark.deadline_us).min();
-        // Only rooms that are being loaded are left in `asked`.
+        // Only rooms that are being loaded, or looked at for what other nodes did, are left in `asked`.
         let asked = rooms.asked.iter().filter_map(|room| world.get::<Subscribers>(*room)?.asked.first());
         let asked = asked.map(|asked| asked.asked_us + REQUEST_TIMEOUT_MS * 1_000).min();
         [
@@ -164,6 +164,8 @@ impl Core {
             told,
             marks,
             asked,
+            rooms.held.first().map(|due| due.0),
+            crate::heads::next_look_us(world),
         ]
         .into_iter()
         .flatten()

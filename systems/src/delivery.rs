@@ -11,10 +11,12 @@ use crate::chat::done;
 use crate::fold::{self, Rows};
 use crate::hot_log;
 use crate::ingest::AppendReplied;
+use crate::nodes;
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::QueryData;
 use bevy_ecs::system::SystemParam;
 use client_protocol::room::SubscriptionEnded;
 use client_protocol::session::Reply;
@@ -24,10 +26,11 @@ use components::catch_up::{CatchUp, Pages};
 use components::chat::{Actor, Draft, InRoom, MessageState};
 use components::edge::{AppendReply, AppendRequest, AppendThen, Notices, Origin, Record};
 use components::limits::{APPEND_CONFLICTS_MAX, ROOM_RETRY_US};
+use components::nodes::Freshness;
 use components::room::{AppendState, HotLog, Hydration, Room, RoomIndex, RoomState, Subscribers, Waiting};
 use components::rows::{MarkRow, MemberRow, NowRow};
 use components::session::Subscriptions;
-use components::time::Now;
+use components::time::{Node, Now};
 use std::collections::BTreeMap;
 
 /// Events of a room are durable and folded.
@@ -49,7 +52,7 @@ impl Plugin for DeliveryPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<Notices>()
             .add_message::<Settled>()
-            .add_systems(Tick, settle_appends.in_set(In(Stage::Ingest, Feature::Room)))
+            .add_systems(Tick, (settle_appends, nodes::take_missed).chain().in_set(In(Stage::Ingest, Feature::Room)))
             .add_systems(Tick, deliver_events.in_set(In(Stage::Deliver, Feature::Room)));
     }
 }
@@ -77,26 +80,40 @@ impl Rows for WorldRows<'_> {
 
 /// What settling writes beside the room.
 #[derive(SystemParam)]
-struct Settling<'w, 's> {
+pub(crate) struct Settling<'w, 's> {
     commands: Commands<'w, 's>,
-    now: Res<'w, Now>,
+    pub(crate) now: Res<'w, Now>,
+    node: Res<'w, Node>,
     messages: Query<'w, 's, (&'static InRoom, &'static Actor, &'static mut Draft, &'static mut MessageState)>,
-    outbox: ResMut<'w, Outbox>,
+    pub(crate) outbox: ResMut<'w, Outbox>,
     settled: MessageWriter<'w, Settled>,
     readers: Query<'w, 's, (&'static mut Subscriptions, &'static mut CatchUp)>,
     pages: ResMut<'w, Pages>,
 }
 
+/// A room as settling changes it.
+#[derive(QueryData)]
+#[query_data(mutable)]
+pub(crate) struct SettledRoom {
+    pub(crate) entity: Entity,
+    pub(crate) room: &'static mut Room,
+    pub(crate) state: &'static mut RoomState,
+    pub(crate) append: &'static mut AppendState,
+    pub(crate) waiting: &'static mut Waiting,
+    pub(crate) subscribers: &'static mut Subscribers,
+    pub(crate) freshness: &'static mut Freshness,
+}
+
 fn settle_appends(
     mut replies: MessageReader<AppendReplied>,
     mut settling: Settling,
-    mut rooms: Query<(&mut Room, &mut RoomState, &mut AppendState, &mut Waiting, &mut Subscribers)>,
+    mut rooms: Query<SettledRoom>,
     mut index: ResMut<RoomIndex>,
 ) {
     for AppendReplied(reply) in replies.read() {
         let Some(&entity) = index.by_id.get(&reply.room) else { continue };
-        let Ok((mut room, mut state, mut append, mut waiting, mut subscribers)) = rooms.get_mut(entity) else { continue };
-        let (request, messages) = match std::mem::take(&mut *append) {
+        let Ok(mut room) = rooms.get_mut(entity) else { continue };
+        let (request, messages) = match std::mem::take(&mut *room.append) {
             AppendState::InFlight { request, messages } | AppendState::InDoubt { request, messages }
                 if request.token == reply.token =>
             {
@@ -104,21 +121,21 @@ fn settle_appends(
             }
             other => {
                 // A late reply to a request that is over.
-                *append = other;
+                *room.append = other;
                 continue;
             }
         };
         if reply.then == AppendThen::InDoubt {
-            *append = AppendState::InDoubt { request, messages };
+            *room.append = AppendState::InDoubt { request, messages };
             continue;
         }
         index.to_sequence.insert(entity);
-        room.used_us = settling.now.mono_us;
-        let outcome = settling.settle(entity, reply, request, &messages, &mut state, &mut waiting);
-        if let Err(error) = outcome {
-            tracing::error!(room = %room.id, %error, "the log does not fold: the room is quarantined");
-            room.hydration = Hydration::Failed { retry_us: settling.now.mono_us + ROOM_RETRY_US };
-            settling.end_subscriptions(entity, room.id, &mut subscribers);
+        room.room.used_us = settling.now.mono_us;
+        // What was set aside came before what waits, and after what is tried again.
+        room.waiting.bring_back();
+        settling.settle(reply, request, &messages, &mut room);
+        if settling.node.shared_store {
+            nodes::after_append(&reply.then, settling.now.mono_us, &mut room, &mut index);
         }
     }
 }
@@ -126,22 +143,22 @@ fn settle_appends(
 impl Settling<'_, '_> {
     fn settle(
         &mut self,
-        room: Entity,
         reply: &AppendReply,
         request: AppendRequest,
         messages: &[Entity],
-        state: &mut RoomState,
-        waiting: &mut Waiting,
-    ) -> Result<(), fold::FoldError> {
+        room: &mut SettledRoomItem<'_, '_>,
+    ) {
+        let id = room.room.id;
+        let waiting = &mut *room.waiting;
         let mut records = request.records;
         let rest = records.split_off(reply.appended.min(records.len()));
         let (sent, unsent) = messages.split_at(records.len());
-        self.acknowledge(&records, sent, state.row.room);
+        self.acknowledge(&records, sent, id);
         if let AppendThen::Conflict { log } = &reply.then {
             records.extend(log.iter().cloned());
             waiting.conflicts += 1;
             if waiting.conflicts == APPEND_CONFLICTS_MAX {
-                tracing::warn!(room = %state.row.room, "other nodes keep winning the appends to this room");
+                tracing::warn!(room = %id, "other nodes keep winning the appends to this room");
             }
         } else {
             waiting.conflicts = 0;
@@ -150,7 +167,7 @@ impl Settling<'_, '_> {
         match &reply.then {
             AppendThen::Duplicate { seq, time_ms } => {
                 if let Some(&first) = unsent.first() {
-                    self.finish(first, done(*seq, *time_ms, state.row.room));
+                    self.finish(first, done(*seq, *time_ms, id));
                     skip = 1;
                 }
             }
@@ -163,14 +180,27 @@ impl Settling<'_, '_> {
             _ => {}
         }
         self.requeue(&rest[skip..], &unsent[skip..], waiting);
-        let RoomState { row, members } = state;
+        self.take(records, room);
+    }
+
+    /// The next events of a room: folded, and handed on. A log that does not fold is quarantined, and its readers are told.
+    pub(crate) fn take(&mut self, records: Vec<Record>, room: &mut SettledRoomItem<'_, '_>) {
+        let RoomState { row, members } = &mut *room.state;
         for record in &records {
-            fold::apply(&record.event, row, &mut WorldRows(members))?;
+            if self.node.shared_store && record.event.head.node != self.node.node {
+                room.freshness.others_us = Some(self.now.mono_us);
+                room.freshness.unused_turns = 0;
+            }
+            if let Err(error) = fold::apply(&record.event, row, &mut WorldRows(members)) {
+                tracing::error!(room = %room.room.id, %error, "the log does not fold: the room is quarantined");
+                room.room.hydration = Hydration::Failed { retry_us: self.now.mono_us + ROOM_RETRY_US };
+                self.end_subscriptions(room.entity, room.room.id, &mut room.subscribers);
+                return;
+            }
         }
         if !records.is_empty() {
-            self.settled.write(Settled { room, records, replayed: false });
+            self.settled.write(Settled { room: room.entity, records, replayed: false });
         }
-        Ok(())
     }
 
     /// The room can no longer be served: its readers are told, and come back when it can.
@@ -195,7 +225,7 @@ impl Settling<'_, '_> {
         }
     }
 
-    fn finish(&mut self, message: Entity, reply: Reply) {
+    pub(crate) fn finish(&mut self, message: Entity, reply: Reply) {
         if let Ok((_, actor, ..)) = self.messages.get(message) {
             self.outbox.reply(actor.origin, reply);
         }
@@ -226,7 +256,7 @@ fn deliver_events(
     mut index: ResMut<RoomIndex>,
     mut pages: ResMut<Pages>,
     mut notices: ResMut<Notices>,
-    node: Res<components::time::Node>,
+    node: Res<Node>,
 ) {
     for Settled { room: entity, records, replayed } in settled.read() {
         if *replayed {
@@ -236,7 +266,10 @@ fn deliver_events(
         let before = hot.bytes;
         for record in records {
             let record = hot_log::without_late_body(&hot, record);
-            notices.0.push((room.id, record.clone()));
+            // Other nodes publish what they appended themselves.
+            if !node.shared_store || record.event.head.node == node.node {
+                notices.0.push((room.id, record.clone()));
+            }
             hot_log::push(&mut hot, record.clone());
             let record = &record;
             if let EventBody::MessageDeleted(deleted) = &record.event.body {

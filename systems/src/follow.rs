@@ -11,6 +11,7 @@
 use crate::chat::Submitted;
 use crate::delivery::Settled;
 use crate::ingest::{ReadAnswered, ask_store};
+use crate::nodes;
 use crate::notification::own_log;
 use crate::outbox::Outbox;
 use bevy_ecs::prelude::*;
@@ -20,11 +21,12 @@ use client_protocol::room::{Bump, kind};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{EventBody, Key, RoomId, ServerFrame, UserId};
 use components::edge::{Found, Levels, Origin, Read, Reads, Record};
-use components::limits::{LEVEL_AFTER_US, NET_CHANGE_INTERVAL_US, PAGE_EVENTS, ROOM_RETRY_US};
+use components::limits::{LEVEL_AFTER_US, NET_CHANGE_INTERVAL_US, OTHERS_FOLLOW_US, PAGE_EVENTS, ROOM_RETRY_US};
+use components::nodes::{FollowUp, Others};
 use components::notification::{NotifyQueue, Unbumped};
 use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers};
 use components::session::{Session, Sessions, Subscriptions};
-use components::time::Now;
+use components::time::{Node, Now};
 use components::user::UserIndex;
 
 /// Who is to have what in their own log because of an event.
@@ -67,28 +69,65 @@ fn follow_ups(
     }
 }
 
+/// What following writes beside the room.
+#[derive(SystemParam)]
+pub(crate) struct Following<'w> {
+    now: Res<'w, Now>,
+    node: Res<'w, Node>,
+    queue: ResMut<'w, NotifyQueue>,
+    others: ResMut<'w, Others>,
+    open: ResMut<'w, OpenReads>,
+    reads: ResMut<'w, Reads>,
+    submit: MessageWriter<'w, Submitted>,
+}
+
+impl Following<'_> {
+    /// Does what follows from an event for a user. What is done a second time, maybe after another node, is looked for first.
+    fn follow_up(&mut self, follow_up: FollowUp, replayed: bool) {
+        if self.node.shared_store && replayed {
+            let submitted = nodes::follow_up_once(&mut self.others, &mut self.open, &mut self.reads, follow_up);
+            self.submit.write_batch(submitted);
+        } else {
+            let origin = Origin::World { follows: Some(follow_up.from) };
+            self.submit.write(own_log(origin, follow_up.user, follow_up.key, follow_up.body, None));
+        }
+    }
+
+    /// Leaves what follows from an event to the node that appended it, for a time.
+    fn leave_to_others(&self, unbumped: &mut Unbumped, seq: u64) {
+        if unbumped.failed_from.is_none() {
+            unbumped.left_until_us = self.now.mono_us + OTHERS_FOLLOW_US;
+        }
+        unbumped.failed_from = Some(unbumped.failed_from.map_or(seq, |from| from.min(seq)));
+    }
+}
+
 pub(crate) fn follow_rooms(
     mut settled: MessageReader<Settled>,
-    now: Res<Now>,
+    mut desk: Following,
     mut rooms: Query<(&Room, &RoomState, &Subscribers, &mut Unbumped)>,
-    mut queue: ResMut<NotifyQueue>,
-    mut submit: MessageWriter<Submitted>,
 ) {
+    let now_us = desk.now.mono_us;
     for Settled { room: entity, records, replayed } in settled.read() {
         let Ok((room, state, subscribers, mut unbumped)) = rooms.get_mut(*entity) else { continue };
         if !unbumped.level_queued {
             unbumped.level_queued = true;
-            queue.levels.insert((now.mono_us + LEVEL_AFTER_US, *entity));
+            desk.queue.levels.insert((now_us + LEVEL_AFTER_US, *entity));
         }
         if state.row.kind == kind::SELF {
             continue;
         }
         let reading = |user| subscribers.list.iter().any(|subscriber| subscriber.user == user);
         for record in records {
-            for (user, key, body) in follow_ups(room.id, state, reading, record) {
-                let seq = record.event.head.seq;
-                *unbumped.open.entry(seq).or_default() += 1;
-                submit.write(own_log(Origin::World { follows: Some((room.id, seq)) }, user, key, body, None));
+            let seq = record.event.head.seq;
+            let follow_ups = follow_ups(room.id, state, reading, record);
+            if !follow_ups.is_empty() && !replayed && desk.node.shared_store && record.event.head.node != desk.node.node {
+                desk.leave_to_others(&mut unbumped, seq);
+            } else {
+                for (user, key, body) in follow_ups {
+                    *unbumped.open.entry(seq).or_default() += 1;
+                    desk.follow_up(FollowUp { from: (room.id, seq), user, key, body }, *replayed);
+                }
             }
             if let EventBody::MessagePosted(posted) = &record.event.body
                 && !replayed
@@ -98,7 +137,7 @@ pub(crate) fn follow_rooms(
         }
         if !unbumped.queued && !replayed {
             unbumped.queued = true;
-            queue.bumps.insert((now.mono_us.max(unbumped.bumped_us + NET_CHANGE_INTERVAL_US), *entity));
+            desk.queue.bumps.insert((now_us.max(unbumped.bumped_us + NET_CHANGE_INTERVAL_US), *entity));
         }
     }
 }
@@ -191,12 +230,15 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
                     unbumped.level_seq = level;
                     desk.levels.0.push((room.id, level));
                 }
-                read_followed(entity, room.id, &mut unbumped, &mut desk.open, &mut desk.reads);
+                if unbumped.left_until_us <= now_us {
+                    read_followed(entity, room.id, &mut unbumped, &mut desk.open, &mut desk.reads);
+                }
                 unbumped.level_queued = level < head;
             }
             (Hydration::Failed { retry_us }, _) if unbumped.swept => {
                 if retry_us <= now_us {
                     room.hydration = Hydration::Loading;
+                    room.asked_us = now_us;
                     ask_store(&mut desk.open, &mut desk.reads, ReadFor::Room(entity), Read::Room { room: room.id });
                 } else {
                     unbumped.level_queued = true;
@@ -208,7 +250,8 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
         if unbumped.level_queued {
             // What fails goes on failing for a while.
             let after_us = if unbumped.failed_from.is_some() { ROOM_RETRY_US } else { LEVEL_AFTER_US };
-            desk.queue.levels.insert((now_us + after_us, entity));
+            let left = Some(unbumped.left_until_us).filter(|left_us| *left_us > now_us);
+            desk.queue.levels.insert((left.unwrap_or(now_us + after_us), entity));
         }
     }
 }

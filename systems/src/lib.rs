@@ -2,7 +2,7 @@
 //!
 //! Start with [`schedule`]: the whole tick is on its screen. A feature has one file ([`session`], [`user`], [`room`], [`chat`],
 //! [`presence`], [`notification`]); what all features pass through has one too ([`ingest`], [`sequence`], [`delivery`], [`flush`], [`outbox`]); [`subscription`] and
-//! [`catch_up`] are about who reads a room, [`follow`] about those who do not.
+//! [`catch_up`] are about who reads a room, [`follow`] about those who do not; [`nodes`], [`heads`] and [`listing`] about other nodes on the same store.
 //! Rules of the domain are plain functions on plain data: [`fold`] (what a log means) and [`rules`] (who may do what).
 //!
 //! Nothing here does I/O, reads a clock or draws a random number: the same inputs in the same ticks give the same bytes out.
@@ -14,8 +14,11 @@ pub mod delivery;
 pub mod flush;
 pub mod fold;
 pub mod follow;
+mod heads;
 pub mod hot_log;
 pub mod ingest;
+mod listing;
+pub mod nodes;
 pub mod notification;
 pub mod outbox;
 pub mod presence;
@@ -47,6 +50,7 @@ impl Plugin for StarlingPlugin {
             chat::ChatPlugin,
             presence::PresencePlugin,
             notification::NotificationPlugin,
+            nodes::NodesPlugin,
             sequence::SequencePlugin,
             delivery::DeliveryPlugin,
             flush::FlushPlugin,

@@ -23,6 +23,7 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, EventBody, Key, RoomId, UserId};
 use components::edge::{Found, Levels, Origin, Read, Reads};
 use components::limits::READ_MARK_INTERVAL_US;
+use components::nodes::Freshness;
 use components::notification::{NotifyQueue, PendingMark, ReadMarks};
 use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState};
 use components::time::{Node, Now};
@@ -66,7 +67,8 @@ impl Plugin for NotificationPlugin {
 /// Marks wait as entities of their own: for their room, and for the message number at their seq.
 fn accept_marks(world: &mut World) {
     let asked: Vec<_> = world.resource_mut::<Messages<MarkAsked>>().drain().collect();
-    let deadline_us = world.resource::<Now>().mono_us + REQUEST_TIMEOUT_MS * 1_000;
+    let came_us = world.resource::<Now>().mono_us;
+    let deadline_us = came_us + REQUEST_TIMEOUT_MS * 1_000;
     for MarkAsked { from, room, seq } in asked {
         if let Err(refusal) = crate::chat::charge(world, from) {
             world.resource_mut::<Outbox>().reply(from.origin, refusal);
@@ -74,7 +76,7 @@ fn accept_marks(world: &mut World) {
         }
         ensure_room(world, room);
         let (origin, user) = (from.origin, from.user);
-        world.spawn(PendingMark { origin, user, room, seq, asked: false, message_no: None, deadline_us });
+        world.spawn(PendingMark { origin, user, room, seq, asked: false, message_no: None, came_us, deadline_us });
     }
 }
 
@@ -93,21 +95,40 @@ fn attach_mark_reads(mut answers: MessageReader<ReadAnswered>, mut marks: Query<
 /// What becomes of a waiting mark.
 enum MarkStep {
     Wait,
+    /// For what other nodes may have appended to the room.
+    Look(Entity),
     Ask(u64),
     Refuse(Reply),
-    Set { seq: u64, message_no: u64 },
+    Set {
+        seq: u64,
+        message_no: u64,
+    },
 }
 
-fn mark_step(mark: &PendingMark, now_us: u64, room: Option<(&Room, Option<&RoomState>)>) -> MarkStep {
+/// A room as a mark sees it: whether it may be older than the mark, for one.
+struct Marked<'a> {
+    entity: Entity,
+    room: &'a Room,
+    state: Option<&'a RoomState>,
+    stale: bool,
+}
+
+fn mark_step(mark: &PendingMark, now_us: u64, marked: Option<Marked<'_>>) -> MarkStep {
     if mark.deadline_us <= now_us {
         return MarkStep::Refuse(Reply::retry_after(Code::Unavailable, 1_000));
     }
-    let state = match room {
-        Some((Room { hydration: Hydration::Ready, .. }, Some(state))) => state,
-        Some((Room { hydration: Hydration::Loading, .. }, _)) => return MarkStep::Wait,
-        _ => return MarkStep::Refuse(Reply::retry_after(Code::Unavailable, 1_000)),
+    let unavailable = MarkStep::Refuse(Reply::retry_after(Code::Unavailable, 1_000));
+    let Some(Marked { entity, room, state, stale }) = marked else { return unavailable };
+    let state = match (room.hydration, state) {
+        (Hydration::Ready, Some(state)) => state,
+        (Hydration::Loading, _) => return MarkStep::Wait,
+        _ => return unavailable,
     };
-    let Some(last) = visible_until(state.members.get(&mark.user)) else {
+    let last = visible_until(state.members.get(&mark.user));
+    if stale && last.is_none_or(|last| mark.seq > last.min(state.row.head)) {
+        return MarkStep::Look(entity);
+    }
+    let Some(last) = last else {
         return MarkStep::Refuse(Reply::refused(Code::NotFound, ""));
     };
     let seq = mark.seq.min(last);
@@ -124,14 +145,22 @@ fn mark_step(mark: &PendingMark, now_us: u64, room: Option<(&Room, Option<&RoomS
 
 fn decide_marks(world: &mut World, marks: &mut QueryState<(Entity, &PendingMark)>) {
     let now_us = world.resource::<Now>().mono_us;
+    let shared = world.resource::<Node>().shared_store;
     let waiting: Vec<Entity> = marks.iter(world).map(|(entity, _)| entity).collect();
     for entity in waiting {
         let Some(mark) = world.get::<PendingMark>(entity) else { continue };
         let room = world.resource::<RoomIndex>().by_id.get(&mark.room).copied();
-        let room = room.and_then(|room| Some((world.get::<Room>(room)?, world.get::<RoomState>(room))));
+        let marked = room.and_then(|entity| {
+            let stale = shared && world.get::<Freshness>(entity)?.as_of_us < mark.came_us;
+            Some(Marked { entity, room: world.get(entity)?, state: world.get(entity), stale })
+        });
         let (origin, user, id, deadline_us) = (mark.origin, mark.user, mark.room, mark.deadline_us);
-        match mark_step(mark, now_us, room) {
+        match mark_step(mark, now_us, marked) {
             MarkStep::Wait => continue,
+            MarkStep::Look(room) => {
+                world.resource_mut::<RoomIndex>().to_look.insert(room);
+                continue;
+            }
             MarkStep::Ask(seq) => {
                 ask_for_mark(world, entity, seq);
                 continue;

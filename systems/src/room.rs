@@ -25,6 +25,7 @@ use client_protocol::{Code, Command, EventBody, RoomId, UserId};
 use components::catch_up::Pages;
 use components::edge::{Found, Read, Reads, Record, RoomSnapshot};
 use components::limits::{EMPTY_ROOM_IDLE_US, HOT_LOG_BYTES_MAX, ROOM_RETRY_US};
+use components::nodes::{Freshness, Others};
 use components::notification::{NotifyQueue, Unbumped};
 use components::room::{
     AppendState, HotLog, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers, Waiting,
@@ -41,6 +42,7 @@ impl Plugin for RoomPlugin {
     fn build(&self, app: &mut App) {
         app.init_resource::<RoomIndex>()
             .add_message::<SubscriptionChanged>()
+            .add_message::<Hydrated>()
             .add_systems(
                 Tick,
                 (hydrate_rooms, change_subscriptions, admit_subscribers).chain().in_set(In(Stage::Hydrate, Feature::Room)),
@@ -127,6 +129,7 @@ pub fn ensure_room(world: &mut World, id: RoomId) -> Entity {
             room.used_us = now_us;
             ask = matches!(room.hydration, Hydration::Failed { retry_us } if retry_us <= now_us);
             if ask {
+                room.asked_us = now_us;
                 room.hydration = Hydration::Loading;
             }
         }
@@ -137,7 +140,7 @@ pub fn ensure_room(world: &mut World, id: RoomId) -> Entity {
     }
     // The first look comes early: somebody may have asked for what is not there, and that must not stay for long.
     let idle_us = EMPTY_ROOM_IDLE_US.min(world.resource::<Node>().tuning.idle_us);
-    let entity = world.spawn(Room { id, used_us: now_us, hydration: Hydration::Loading }).id();
+    let entity = world.spawn(Room { id, used_us: now_us, asked_us: now_us, hydration: Hydration::Loading }).id();
     let mut index = world.resource_mut::<RoomIndex>();
     index.by_id.insert(id, entity);
     index.idle_checks.insert((now_us + idle_us, entity));
@@ -158,6 +161,15 @@ fn ask_for_room(world: &mut World, entity: Entity, room: RoomId) {
         let mut reads = world.resource_mut::<Reads>();
         ask_store(&mut open, &mut reads, ReadFor::Room(entity), Read::Room { room });
     });
+}
+
+/// A room came into memory, on a store that other nodes write to as well.
+#[derive(Message, Debug)]
+pub(crate) struct Hydrated {
+    /// The room.
+    pub(crate) room: Entity,
+    /// Its last events.
+    pub(crate) tail: Vec<Record>,
 }
 
 /// Whether the store's answer makes sense; the state and the last events if so.
@@ -181,18 +193,24 @@ fn not_brought(state: &RoomState, tail: &[Record]) -> Option<u64> {
     (next < first && state.row.kind != kind::SELF).then_some(next)
 }
 
+type Hydratable =
+    (&'static mut Room, &'static mut HotLog, &'static mut Unbumped, &'static mut Waiting, &'static mut Freshness);
+
+#[allow(clippy::too_many_arguments)] // A system: its arguments are what it reads and writes.
 fn hydrate_rooms(
     mut commands: Commands,
     mut answers: MessageReader<ReadAnswered>,
     now: Res<Now>,
-    mut rooms: Query<(&mut Room, &mut HotLog, &mut Unbumped, &mut Waiting)>,
+    node: Res<Node>,
+    mut rooms: Query<Hydratable>,
     mut index: ResMut<RoomIndex>,
     mut settled: MessageWriter<Settled>,
+    mut hydrated: MessageWriter<Hydrated>,
     mut notify: ResMut<NotifyQueue>,
 ) {
     for answer in answers.read() {
         let ReadFor::Room(entity) = answer.purpose else { continue };
-        let Ok((mut room, mut hot, mut unbumped, mut waiting)) = rooms.get_mut(entity) else { continue };
+        let Ok((mut room, mut hot, mut unbumped, mut waiting, mut freshness)) = rooms.get_mut(entity) else { continue };
         index.to_sequence.insert(entity);
         let rebuilt = match &answer.found {
             Found::Room(snapshot) => rebuild(room.id, snapshot),
@@ -205,9 +223,14 @@ fn hydrate_rooms(
                 unbumped.failed_from = not_brought(&state, &tail);
                 unbumped.swept = false;
                 waiting.conflicts = 0;
+                waiting.bring_back();
+                freshness.as_of_us = room.asked_us;
                 hot_log::forget(&hot, entity, &mut index);
                 *hot = HotLog::default();
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
+                if node.shared_store {
+                    hydrated.write(Hydrated { room: entity, tail: tail.clone() });
+                }
                 // Where all hot logs together are at their bound, readers of this one read pages of the store.
                 let newest = hot_log::newest(tail);
                 let bytes: usize = newest.iter().map(|record| record.bytes.len()).sum();
@@ -248,6 +271,7 @@ fn evict_rooms(
     node: Res<Node>,
     mut index: ResMut<RoomIndex>,
     mut pages: ResMut<Pages>,
+    mut others: ResMut<Others>,
     rooms: Query<Evictable>,
 ) {
     while let Some(&(at_us, entity)) = index.idle_checks.first() {
@@ -260,6 +284,7 @@ fn evict_rooms(
         let idle_us = if empty { EMPTY_ROOM_IDLE_US.min(node.tuning.idle_us) } else { node.tuning.idle_us };
         let quiet = matches!(append, AppendState::Idle)
             && waiting.queue.is_empty()
+            && waiting.aside.is_empty()
             && subscribers.list.is_empty()
             && subscribers.asked.is_empty()
             && room.hydration != Hydration::Loading
@@ -271,6 +296,9 @@ fn evict_rooms(
             continue;
         }
         index.by_id.remove(&room.id);
+        if let (Some(listed), Some(state)) = (others.listed.get_mut(&room.id), state) {
+            listed.head = state.row.head;
+        }
         hot_log::forget(hot, entity, &mut index);
         index.to_sequence.remove(&entity);
         index.awaiting_users.remove(&entity);

@@ -57,6 +57,8 @@ pub enum Feature {
     Presence,
     /// Read marks, bumps, own logs.
     Notification,
+    /// Other nodes on the same store.
+    Nodes,
     /// What other plugins add: runs last in each stage.
     Extension,
 }
@@ -77,13 +79,14 @@ pub const STAGES: [Stage; 8] = [
     Stage::Retire,
 ];
 
-const FEATURES: [Feature; 7] = [
+const FEATURES: [Feature; 8] = [
     Feature::Session,
     Feature::User,
     Feature::Room,
     Feature::Chat,
     Feature::Presence,
     Feature::Notification,
+    Feature::Nodes,
     Feature::Extension,
 ];
 

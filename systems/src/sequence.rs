@@ -16,7 +16,8 @@ use client_protocol::session::Reply;
 use client_protocol::{Code, Event, EventBody, EventHead, UserId};
 use components::chat::{Actor, Draft, InRoom, MessageState, TargetFound};
 use components::edge::{AppendRequest, Appends, Origin, Read, Reads, Record};
-use components::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX};
+use components::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_YIELD_US};
+use components::nodes::Freshness;
 use components::room::{AppendState, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Waiting};
 use components::rows::account;
 use components::time::{Node, Now};
@@ -56,6 +57,8 @@ struct Batch {
     bytes: usize,
     entered: Vec<UserId>,
     closed: bool,
+    /// Everything that was durable at this time is in the state.
+    as_of_us: u64,
 }
 
 /// What becomes of the message at the front of the queue.
@@ -70,13 +73,14 @@ enum Step {
 
 fn sequence_rooms(
     mut desk: Desk,
-    mut rooms: Query<(&Room, Option<&RoomState>, &mut Waiting, &mut AppendState)>,
+    mut rooms: Query<(&Room, Option<&RoomState>, &mut Waiting, &mut AppendState, &mut Freshness)>,
     mut index: ResMut<RoomIndex>,
     mut appends: ResMut<Appends>,
 ) {
+    let now_us = desk.now.mono_us;
     let work = std::mem::take(&mut index.to_sequence);
     for entity in work {
-        let Ok((room, state, mut waiting, mut append)) = rooms.get_mut(entity) else { continue };
+        let Ok((room, state, mut waiting, mut append, mut freshness)) = rooms.get_mut(entity) else { continue };
         let state = match (room.hydration, state) {
             // `hydrate_rooms` has it looked at again.
             (Hydration::Loading, _) => continue,
@@ -86,16 +90,16 @@ fn sequence_rooms(
                 continue;
             }
         };
-        // `settle_appends` has it looked at again.
-        if !matches!(*append, AppendState::Idle) {
+        // `settle_appends` or `nodes::end_turns_of_others` has it looked at again.
+        if !matches!(*append, AppendState::Idle) || freshness.held_until_us > now_us {
             continue;
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch { as_of_us: freshness.as_of_us, ..Batch::default() };
         while let Some(&message) = waiting.queue.front() {
             if batch.closed || batch.records.len() >= APPEND_EVENTS_MAX || batch.bytes >= APPEND_BYTES_MAX {
                 break;
             }
-            match desk.step(message, state, &mut batch) {
+            match desk.step(message, state, &mut waiting, &mut batch) {
                 Step::Next => {
                     waiting.queue.pop_front();
                 }
@@ -106,7 +110,17 @@ fn sequence_rooms(
                 }
             }
         }
-        if !batch.records.is_empty() {
+        if batch.records.is_empty() {
+            // An append would say the same.
+            if !waiting.aside.is_empty() {
+                index.to_look.insert(entity);
+            }
+        } else {
+            // Others had time for an append of theirs.
+            if freshness.settled_us + APPEND_YIELD_US.0 <= now_us {
+                freshness.busy_since_us = now_us;
+            }
+            freshness.appended_us = now_us;
             desk.open.last_token += 1;
             let request = AppendRequest {
                 room: room.id,
@@ -123,6 +137,7 @@ fn sequence_rooms(
 impl Desk<'_, '_> {
     /// The room cannot be served: everything that waits is told so.
     fn refuse_all(&mut self, waiting: &mut Waiting) {
+        waiting.bring_back();
         for message in waiting.queue.drain(..) {
             let Ok((_, actor, ..)) = self.messages.get(message) else { continue };
             let reply = if actor.retry {
@@ -135,7 +150,7 @@ impl Desk<'_, '_> {
         }
     }
 
-    fn step(&mut self, message: Entity, state: &RoomState, batch: &mut Batch) -> Step {
+    fn step(&mut self, message: Entity, state: &RoomState, waiting: &mut Waiting, batch: &mut Batch) -> Step {
         // Its time may have run out.
         let Ok((_, actor, draft, message_state, target)) = self.messages.get(message) else { return Step::Next };
         let actor = *actor;
@@ -145,6 +160,9 @@ impl Desk<'_, '_> {
             MessageState::Appending => return Step::Next,
         }
         let Some(body) = &draft.0 else { return Step::Next };
+        if waiting.aside_users.contains(&actor.user) {
+            return set_aside(message, &actor, waiting);
+        }
         // What an event of this batch gives to someone holds for commands by them and about them, once it is durable.
         if batch.entered.contains(&actor.user) || subject(body).is_some_and(|user| batch.entered.contains(&user)) {
             return Step::Wait;
@@ -156,8 +174,12 @@ impl Desk<'_, '_> {
         let accounts = match self.accounts(&actor, body) {
             Known::Yes(accounts) => accounts,
             Known::NotYet => return Step::WaitForUser,
-            Known::ActorInactive => return self.answer(message, &actor, state, Reply::refused(Code::AccountDisabled, "")),
-            Known::Unavailable => return self.answer(message, &actor, state, Reply::retry_after(Code::Unavailable, 1_000)),
+            Known::ActorInactive => {
+                return self.answer(message, &actor, state, (waiting, batch), Reply::refused(Code::AccountDisabled, ""));
+            }
+            Known::Unavailable => {
+                return self.answer(message, &actor, state, (waiting, batch), Reply::retry_after(Code::Unavailable, 1_000));
+            }
         };
         let before_ms = batch.records.last().map_or(state.row.time_ms, |last| last.event.head.time_ms);
         let time_ms = self.now.wall_ms.max(before_ms);
@@ -182,10 +204,10 @@ impl Desk<'_, '_> {
                 if matches!(body, EventBody::RoomCreated(_)) {
                     self.finish(message, &actor, reply)
                 } else {
-                    self.answer(message, &actor, state, reply)
+                    self.answer(message, &actor, state, (waiting, batch), reply)
                 }
             }
-            Verdict::Refuse(reply) => self.answer(message, &actor, state, reply),
+            Verdict::Refuse(reply) => self.answer(message, &actor, state, (waiting, batch), reply),
         }
     }
 
@@ -212,8 +234,19 @@ impl Desk<'_, '_> {
         batch.messages.push(message);
     }
 
-    /// A refusal, or that it is so already; but a known key has its first answer for ever, so a command that may have been sent before is looked up first.
-    fn answer(&mut self, message: Entity, actor: &Actor, state: &RoomState, reply: Reply) -> Step {
+    /// A refusal, or that it is so already. Where other nodes may have changed that since the command came, it is decided again when this
+    /// one knows; and a known key has its first answer for ever, so a command that may have been sent before is looked up first.
+    fn answer(
+        &mut self,
+        message: Entity,
+        actor: &Actor,
+        state: &RoomState,
+        (waiting, batch): (&mut Waiting, &Batch),
+        reply: Reply,
+    ) -> Step {
+        if self.node.shared_store && batch.as_of_us < actor.came_us {
+            return set_aside(message, actor, waiting);
+        }
         if !actor.retry {
             return self.finish(message, actor, reply);
         }
@@ -268,6 +301,13 @@ impl Desk<'_, '_> {
         }
         Known::Yes(worst)
     }
+}
+
+/// Nobody waits behind it but those who sent it: their commands keep their order.
+fn set_aside(message: Entity, actor: &Actor, waiting: &mut Waiting) -> Step {
+    waiting.aside.push_back(message);
+    waiting.aside_users.insert(actor.user);
+    Step::Next
 }
 
 enum Known {

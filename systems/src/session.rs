@@ -64,12 +64,7 @@ pub(crate) fn apply_control(world: &mut World) {
                     login.is_none_or(|login| session.login == login)
                 });
             }
-            Control::AccountChanged(row) => {
-                set_account(world, row);
-                if row.status != account::ACTIVE {
-                    close_sessions(world, row.user, CloseCode::AccountDisabled, |_| true);
-                }
-            }
+            Control::AccountChanged(row) => change_account(world, row),
             Control::Sweep { room } => room::sweep(world, room),
             Control::Drain => drain(world),
         }
@@ -160,6 +155,7 @@ fn close(world: &mut World, handle: SessionHandle) {
     world.despawn(session);
     if let Some(user) = user {
         presence::touch(world, user);
+        crate::listing::forget_lists(world, user);
         crate::user::look_again(world, user);
     }
 }
@@ -172,6 +168,25 @@ fn close_sessions(world: &mut World, user: UserId, code: CloseCode, matches: imp
         let Some(session) = world.get::<Session>(session).filter(|session| matches(session)) else { continue };
         let handle = session.handle;
         world.resource_mut::<Outbox>().close(handle, code);
+        close(world, handle);
+    }
+}
+
+/// An account is different now: the world is told, and sessions that may not go on are closed.
+pub(crate) fn change_account(world: &mut World, row: AccountRow) {
+    set_account(world, row);
+    if row.status != account::ACTIVE {
+        close_sessions(world, row.user, CloseCode::AccountDisabled, |_| true);
+    }
+}
+
+/// A login was ended on another node: its sessions are closed.
+pub(crate) fn end_login(world: &mut World, login: SessionId) {
+    let sessions = world.resource::<SessionIndex>().by_handle.values();
+    let of_login = sessions.filter_map(|session| world.get::<Session>(*session)).filter(|session| session.login == login);
+    let handles: Vec<_> = of_login.map(|session| session.handle).collect();
+    for handle in handles {
+        world.resource_mut::<Outbox>().close(handle, CloseCode::SessionRevoked);
         close(world, handle);
     }
 }

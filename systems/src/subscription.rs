@@ -22,6 +22,7 @@ use client_protocol::{Code, RoomId, ServerFrame};
 use components::catch_up::{CatchUp, Pages};
 use components::edge::Origin;
 use components::limits::{ROOM_RETRY_US, SUBSCRIBE_BURST, SUBSCRIBE_RATE};
+use components::nodes::Freshness;
 use components::presence::PresenceWatch;
 use components::room::{Hydration, Room, RoomIndex, RoomState, SubscribeAsked, Subscriber, Subscribers};
 use components::rows::membership;
@@ -142,7 +143,7 @@ pub(crate) fn forget_subscriber(world: &mut World, room: Entity, session: Entity
 pub(crate) fn admit_subscribers(
     now: Res<Now>,
     node: Res<Node>,
-    mut rooms: Query<(&Room, Option<&RoomState>, &mut Subscribers)>,
+    mut rooms: Query<(&Room, Option<&RoomState>, &Freshness, &mut Subscribers)>,
     mut sessions: Query<(&mut Subscriptions, &Watches)>,
     mut index: ResMut<RoomIndex>,
     mut watch: ResMut<PresenceWatch>,
@@ -150,17 +151,17 @@ pub(crate) fn admit_subscribers(
 ) {
     let asked = std::mem::take(&mut index.asked);
     for entity in asked {
-        let Ok((room, state, mut subscribers)) = rooms.get_mut(entity) else { continue };
+        let Ok((room, state, freshness, mut subscribers)) = rooms.get_mut(entity) else { continue };
+        let late = |asked: &mut SubscribeAsked| asked.asked_us + REQUEST_TIMEOUT_MS * 1_000 <= now.mono_us;
+        for asked in subscribers.asked.extract_if(.., late) {
+            let origin = Origin::Session { session: asked.handle, request: asked.request };
+            outbox.reply(origin, Reply::retry_after(Code::Unavailable, 1_000));
+            if let Ok((mut subscriptions, _)) = sessions.get_mut(asked.session) {
+                subscriptions.0.remove(&entity);
+            }
+        }
         let state = match (room.hydration, state) {
             (Hydration::Loading, _) => {
-                let late = |asked: &mut SubscribeAsked| asked.asked_us + REQUEST_TIMEOUT_MS * 1_000 <= now.mono_us;
-                for asked in subscribers.asked.extract_if(.., late) {
-                    let origin = Origin::Session { session: asked.handle, request: asked.request };
-                    outbox.reply(origin, Reply::retry_after(Code::Unavailable, 1_000));
-                    if let Ok((mut subscriptions, _)) = sessions.get_mut(asked.session) {
-                        subscriptions.0.remove(&entity);
-                    }
-                }
                 if !subscribers.asked.is_empty() {
                     index.asked.insert(entity);
                 }
@@ -171,7 +172,16 @@ pub(crate) fn admit_subscribers(
         };
         for asked in std::mem::take(&mut subscribers.asked) {
             let origin = Origin::Session { session: asked.handle, request: asked.request };
-            match start(&asked, state, node.epoch) {
+            let started = start(&asked, state, node.epoch);
+            let stale = node.shared_store && state.is_some() && freshness.as_of_us < asked.asked_us;
+            if stale && matches!(started, Err(_) | Ok((_, Some(reset_reason::AHEAD)))) {
+                // Another node may have let them in, or gone on with the log.
+                subscribers.asked.push(asked);
+                index.asked.insert(entity);
+                index.to_look.insert(entity);
+                continue;
+            }
+            match started {
                 Ok((subscriber, reset)) => {
                     // One who has gone is not told how the room goes on.
                     let head = state.map_or(0, |state| state.row.head).min(subscriber.end_seq.unwrap_or(u64::MAX));

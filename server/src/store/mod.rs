@@ -133,6 +133,9 @@ pub trait Store: Send + Sync + 'static {
     /// Whether it takes writes now.
     fn is_ready(&self) -> bool;
 
+    /// Whether other processes may write to the same logs: then the world looks for what they wrote.
+    fn is_shared(&self) -> bool;
+
     // The world's side.
 
     /// Gives the sink for replies; once, before the first [`Store::submit`].

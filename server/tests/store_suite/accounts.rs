@@ -124,6 +124,24 @@ fn login(of: u16, n: u8) -> Login {
     Login { login: session(n), user: user(of), label, created_ms: 1_000 + u64::from(n), used_ms: 1_000, expires_ms: 10_000 }
 }
 
+/// What other nodes did to accounts and logins is found by asking for what is different.
+pub async fn account_checks_of_the_world(mut rig: Rig) {
+    for n in 1..=3 {
+        rig.store.create_account(account(n, &format!("user{n}"))).await.unwrap();
+        rig.store.create_login(login(n, n as u8), token(n)).await.unwrap();
+    }
+    let row = |n, status| AccountRow { user: user(n), status };
+    let accounts: Vec<_> = (1..=3).chain([9]).map(|n| row(n, status::ACTIVE)).collect();
+    let logins: Vec<_> = (1..=3).map(session).collect();
+    let all = Read::Accounts { accounts, logins };
+    assert_eq!(rig.read(all.clone()).await, Found::Accounts(vec![], vec![]));
+    rig.store.set_account_status(user(2), status::DISABLED, 2_000).await.unwrap();
+    rig.store.end_login(user(3), session(3)).await.unwrap();
+    assert_eq!(rig.read(all).await, Found::Accounts(vec![row(2, status::DISABLED)], vec![session(3)]));
+    let known = Read::Accounts { accounts: vec![row(2, status::DISABLED)], logins: vec![session(9)] };
+    assert_eq!(rig.read(known).await, Found::Accounts(vec![], vec![session(9)]));
+}
+
 pub async fn login_rotates(rig: Rig) {
     rig.store.create_login(login(1, 1), token(1)).await.unwrap();
     assert!(rig.store.login_is_live(session(1)).await.unwrap());

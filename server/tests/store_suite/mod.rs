@@ -195,13 +195,13 @@ macro_rules! conformance {
                 ten_thousand_members, meta_is_kept;
             projection: join_and_leave, kick_ban_unban, roles_and_owners, settings, edit, delete_leaves_no_body,
                 delete_in_the_batch_of_the_message, late_edit_is_blanked, reactions, pins, read_marks_only_grow, target_and_key_reads,
-                own_logs_are_no_rooms, says_what_the_fold_says;
+                own_logs_are_no_rooms, heads_of_rooms_that_go_on, says_what_the_fold_says;
             history: pages_backwards, pages_forwards, bounds, interleaved_events_do_not_count, now_is_shown, deleted_stay_without_body,
                 page_fits_in_a_frame, nothing_there;
             lists: rooms_newest_first, rooms_paged, unread_follows_marks, left_rooms_are_not_listed, direct_rooms_name_the_peer,
                 rooms_page_fits_in_a_frame, public_rooms_by_name, members_paged;
             accounts: created_and_found, names_are_unique, racing_for_a_name, profile_is_patched, status_is_kept, erased_frees_names,
-                account_reads_of_the_world, login_rotates, login_reuse_ends_it, login_expires, logins_listed_and_ended,
+                account_reads_of_the_world, account_checks_of_the_world, login_rotates, login_reuse_ends_it, login_expires, logins_listed_and_ended,
                 logins_survive_reopen, used_token_of_long_ago;
         }
     };

@@ -220,6 +220,37 @@ pub async fn own_logs_are_no_rooms(mut rig: Rig) {
     assert_eq!((rooms.len(), rooms[0].room, next), (1, log.room, 0));
 }
 
+/// What other nodes appended is found by asking for heads: all that go on, and no others.
+pub async fn heads_of_rooms_that_go_on(mut rig: Rig) {
+    let (first, mut second) = (group(&mut rig, 1).await, group(&mut rig, 2).await);
+    let mut own = Log::new(RoomId::self_log(user(2)));
+    rig.write(&mut own, user(2), EventBody::RoomListed(RoomListed { room: first.room, seq: 1, tail: EmptyTail {} })).await;
+    rig.write_all(&mut second, (0..40).map(|_| (user(1), posted("message"))).collect()).await;
+    let known = [(first.room, 1), (second.room, 1), (own.room, 0), (room(9), 0), (room(10), 5)];
+    let wanted = [(second.room, 41), (own.room, 1)];
+    found_at_last(&mut rig, &known, &wanted).await;
+    found_at_last(&mut rig, &[(first.room, 0), (second.room, 41)], &[(first.room, 1)]).await;
+    let mut rig = rig.reopen().await;
+    found_at_last(&mut rig, &known, &wanted).await;
+    found_at_last(&mut rig, &[], &[]).await;
+}
+
+/// Heads may be told up to a second late, never too high.
+async fn found_at_last(rig: &mut Rig, known: &[(RoomId, u64)], wanted: &[(RoomId, u64)]) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(1);
+    loop {
+        let Found::Heads(mut heads) = rig.read(Read::Heads { rooms: known.to_vec() }).await else { panic!("no heads") };
+        heads.sort_unstable_by_key(|head| wanted.iter().position(|wanted| wanted.0 == head.0));
+        if heads == wanted {
+            return;
+        }
+        let high = |head: &(RoomId, u64)| wanted.iter().all(|wanted| wanted.0 != head.0 || wanted.1 < head.1);
+        assert!(!heads.iter().any(high), "{heads:?} is more than there is: {wanted:?}");
+        assert!(tokio::time::Instant::now() < deadline, "{heads:?} are told, {wanted:?} there");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// A long log of everything, in pseudo-random order and batches, folded by the store and by a model in memory.
 pub async fn says_what_the_fold_says(mut rig: Rig) {
     let mut log = Log::new(room(1));

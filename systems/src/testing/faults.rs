@@ -45,6 +45,8 @@ pub struct AppendFault {
     pub lost: bool,
     /// Only so many of its events land, then the store is unavailable.
     pub keep: Option<usize>,
+    /// Where another node was faster, the answer tells only so many of its events, at least one.
+    pub told: Option<usize>,
     /// The answer comes so much after it landed, in microseconds.
     pub reply_us: u64,
     /// The store says `InDoubt` first, so much after it was asked, in microseconds.
@@ -131,13 +133,14 @@ impl Chaos {
         }
         // Up to 2.5 s: beyond the time that a request may wait.
         let us = [0, 2_000, 20_000, 300_000, 2_500_000][self.rng.below(5) as usize];
-        match self.rng.below(7) {
+        match self.rng.below(8) {
             0 => AppendFault::delayed(us),
             1 => AppendFault::unavailable(),
             2 => AppendFault::partial(self.rng.below(3) as usize),
             3 => AppendFault::in_doubt(us, true),
             4 => AppendFault::in_doubt(us, false),
             5 => AppendFault::late_commit(us),
+            6 => AppendFault { apply_us: us.min(20_000), told: Some(1), ..AppendFault::default() },
             _ => AppendFault { apply_us: us, ..AppendFault::default() },
         }
     }
@@ -259,6 +262,9 @@ impl FaultyStore {
         let mut reply = self.model.append(&request);
         if reply.then == AppendThen::Done && request.records.len() < all {
             reply.then = AppendThen::Unavailable;
+        }
+        if let (AppendThen::Conflict { log }, Some(told)) = (&mut reply.then, fault.told) {
+            log.truncate(told.max(1));
         }
         reply
     }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test that cannot go on is a test that fails.
 
 mod client;
+mod cluster;
 pub mod commands;
 mod faults;
 mod model_store;
@@ -14,6 +15,7 @@ mod run;
 mod scenario;
 
 pub use client::{Client, ClientId, Request};
+pub use cluster::{Cluster, On};
 pub use faults::{AppendFault, Chaos, FaultyStore, ReadFault, Rng};
 pub use model_store::{Foreign, ModelStore, RoomLog};
 pub use scenario::{EPOCH, NODE, Scenario, TICK_US, WALL_START_MS};

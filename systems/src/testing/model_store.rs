@@ -5,13 +5,13 @@ use crate::fold::{self, Rows};
 use crate::hot_log;
 use client_protocol::limits::{REPLAY_EVENTS_MAX, ROOMS_PAGE_MAX};
 use client_protocol::room::{RoomEntry, RoomEntryTail, kind};
-use client_protocol::{Event, EventBody, EventHead, Key, NodeId, RoomId, UserId};
+use client_protocol::{Event, EventBody, EventHead, Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::{
     AppendReply, AppendRequest, AppendThen, Found, Read, ReadRequest, Record, RoomSnapshot, StoreReply, Target,
 };
 use components::limits::HYDRATE_TAIL_EVENTS;
 use components::rows::{AccountRow, MarkRow, MemberRow, NowRow, RoomRow, account};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What another node writes.
 #[derive(Debug, Clone)]
@@ -118,6 +118,8 @@ pub struct ModelStore {
     pub rooms: BTreeMap<RoomId, RoomLog>,
     /// Accounts.
     pub accounts: BTreeMap<UserId, AccountRow>,
+    /// Logins that have ended.
+    pub ended: BTreeSet<SessionId>,
     /// Reads answered so far.
     pub reads: u64,
 }
@@ -217,6 +219,15 @@ impl ModelStore {
                 let skip = first_seq.saturating_sub(1) as usize;
                 let count = (last_seq + 1 - first_seq) as usize;
                 Found::Page(events.iter().skip(skip).take(count).cloned().map(hot_log::record).collect())
+            }
+            Read::Heads { rooms } => {
+                let ahead = |(room, known): &(RoomId, u64)| Some((*room, self.head(*room))).filter(|(_, head)| head > known);
+                Found::Heads(rooms.iter().filter_map(ahead).collect())
+            }
+            Read::Accounts { accounts, logins } => {
+                let now = |row: &AccountRow| self.accounts.get(&row.user).copied().filter(|now| now != row);
+                let ended = logins.iter().copied().filter(|login| self.ended.contains(login));
+                Found::Accounts(accounts.iter().filter_map(now).collect(), ended.collect())
             }
             Read::Rooms { user } => {
                 let mut entries = self.entries_of(*user);

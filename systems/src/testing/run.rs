@@ -8,7 +8,7 @@ use components::edge::{Control, SessionHandle, Slot};
 use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX};
 
 /// Ticks after which a scenario that should have come to rest has failed.
-const TICKS_MAX: u32 = 200_000;
+pub(super) const TICKS_MAX: u32 = 200_000;
 
 impl Scenario {
     /// One tick, at the time that it is; then it is a tick later.
@@ -53,7 +53,7 @@ impl Scenario {
         self.pass(TICK_US);
     }
 
-    fn pass(&mut self, us: u64) {
+    pub(super) fn pass(&mut self, us: u64) {
         let before = self.now.mono_us;
         self.now.mono_us += us;
         self.now.wall_ms += self.now.mono_us / 1_000 - before / 1_000;
@@ -107,7 +107,7 @@ impl Scenario {
     }
 
     /// Whether something would happen by itself at the time that it is.
-    fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         let inputs = &self.inputs;
         !(inputs.commands.is_empty() && inputs.control.is_empty() && inputs.store.is_empty())
             || self.store.next_us().is_some_and(|due_us| due_us <= self.now.mono_us)

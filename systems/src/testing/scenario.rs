@@ -86,7 +86,12 @@ impl Scenario {
     /// A world with these bounds and more plugins.
     #[must_use]
     pub fn with(tuning: Tuning, setup: fn(&mut App)) -> Self {
-        let node = Node { node: NODE, epoch: EPOCH, tuning };
+        Self::on(Node { node: NODE, epoch: EPOCH, shared_store: false, tuning }, 0, setup)
+    }
+
+    /// A world of this node, whose keys come after this one.
+    #[must_use]
+    pub fn on(node: Node, last_key: u64, setup: fn(&mut App)) -> Self {
         Self {
             core: Core::new(node.clone(), setup),
             store: FaultyStore::default(),
@@ -100,7 +105,7 @@ impl Scenario {
             rest: BTreeMap::new(),
             notices: Vec::new(),
             last_token: 0,
-            last_key: 0,
+            last_key,
             next_due_us: None,
             ticks: 0,
             last_sends: 0,

@@ -10,7 +10,7 @@ use client_protocol::{Command, EventBody, Key, RoomId, UserId};
 use components::edge::Control;
 use components::time::Tuning;
 use std::collections::BTreeMap;
-use systems::testing::{Chaos, ClientId, EPOCH, Foreign, Request, Rng, Scenario, commands};
+use systems::testing::{ClientId, Cluster, EPOCH, Foreign, On, Request, commands};
 
 const USERS: u8 = 4;
 const DEVICES: u8 = 6;
@@ -18,7 +18,9 @@ const DEVICES: u8 = 6;
 /// A device: at most one connection, and what it knows from earlier ones.
 #[derive(Debug, Default)]
 pub(crate) struct Device {
-    pub(crate) client: Option<ClientId>,
+    pub(crate) client: Option<On<ClientId>>,
+    /// How often it connected: each time to another node.
+    pub(crate) connected: usize,
     pub(crate) cursors: BTreeMap<RoomId, u64>,
 }
 
@@ -28,13 +30,13 @@ pub(crate) struct Sent {
     pub(crate) who: u8,
     pub(crate) command: Command,
     /// Each time: the request, and whether it said that it is a retry.
-    pub(crate) requests: Vec<(Request, bool)>,
-    pub(crate) rest: Vec<u64>,
+    pub(crate) requests: Vec<(On<Request>, bool)>,
+    pub(crate) rest: Vec<On<u64>>,
 }
 
 /// A life as it goes on.
 pub(crate) struct Life {
-    pub(crate) s: Scenario,
+    pub(crate) s: Cluster,
     pub(crate) users: Vec<UserId>,
     pub(crate) devices: Vec<Device>,
     pub(crate) rooms: Vec<RoomId>,
@@ -44,8 +46,9 @@ pub(crate) struct Life {
 /// Lives; answers everything that came out.
 pub(crate) fn live(seed: u64, flavour: Flavour, ops: &[Op]) -> Vec<u8> {
     let idle_us = if flavour == Flavour::Restarts { 300_000 } else { 2_500_000 };
-    let mut s = Scenario::with(Tuning { idle_us, ..Tuning::default() }, |_| {});
-    s.transcript = Some(Vec::new());
+    let nodes = if let Flavour::Nodes(count) = flavour { count } else { 1 };
+    let mut s = Cluster::new(nodes, Tuning { idle_us, ..Tuning::default() });
+    (0..nodes).for_each(|node| s.at(node).transcript = Some(Vec::new()));
     let users: Vec<_> = (1..=USERS).map(|n| s.user(n)).collect();
     let devices = (0..DEVICES).map(|_| Device::default()).collect();
     let mut life = Life { s, users, devices, rooms: Vec::new(), sent: Vec::new() };
@@ -53,15 +56,15 @@ pub(crate) fn live(seed: u64, flavour: Flavour, ops: &[Op]) -> Vec<u8> {
     let one_in = match flavour {
         Flavour::Calm => 0,
         Flavour::Faults => 3,
-        Flavour::OtherNode | Flavour::Restarts => 8,
+        Flavour::OtherNode | Flavour::Restarts | Flavour::Nodes(_) => 8,
     };
-    life.s.store.chaos = Some(Chaos { rng: Rng(seed), one_in });
+    life.s.chaos(Some((seed, one_in)));
     for op in ops {
         life.step(*op);
     }
-    life.s.store.chaos = None;
+    life.s.chaos(None);
     checks::settle(&mut life);
-    life.s.transcript.take().unwrap()
+    (0..nodes).flat_map(|node| life.s.at(node).transcript.take().unwrap()).collect()
 }
 
 impl Life {
@@ -69,9 +72,9 @@ impl Life {
         let [a, b, c, _] = self.users[..] else { unreachable!() };
         let first = self.client(0);
         self.rooms = vec![
-            self.s.create(first, kind::PUBLIC, &[b]),
-            self.s.create(first, kind::GROUP, &[b, c]),
-            self.s.create(first, kind::DIRECT, &[b]),
+            self.create(first, kind::PUBLIC, &[b]),
+            self.create(first, kind::GROUP, &[b, c]),
+            self.create(first, kind::DIRECT, &[b]),
             RoomId::self_log(a),
         ];
         if seed.is_multiple_of(2) {
@@ -79,8 +82,13 @@ impl Life {
             for _ in 0..200 {
                 self.foreign(self.rooms[0], a, Act::Post);
             }
-            self.s.restart(false);
+            (0..self.s.count()).for_each(|node| self.s.at(node).restart(false));
         }
+    }
+
+    fn create(&mut self, client: On<ClientId>, kind: u8, members: &[UserId]) -> RoomId {
+        let key = self.s.key();
+        self.s.ask(client, commands::create(key, kind, members)).tail.room.unwrap()
     }
 
     /// Whose device it is: some users have two.
@@ -89,7 +97,7 @@ impl Life {
     }
 
     /// The connection of a device, made if need be.
-    pub(crate) fn client(&mut self, device: u8) -> ClientId {
+    pub(crate) fn client(&mut self, device: u8) -> On<ClientId> {
         let at = usize::from(device % DEVICES);
         if let Some(client) = self.devices[at].client {
             if self.s.client(client).connected {
@@ -97,7 +105,9 @@ impl Life {
             }
             self.remember(at);
         }
-        let client = self.s.connect_device(self.users[Self::who(device)], at as u32);
+        let node = (at + self.devices[at].connected) % self.s.count();
+        self.devices[at].connected += 1;
+        let client = On(node, self.s.at(node).connect_device(self.users[Self::who(device)], at as u32));
         self.devices[at].client = Some(client);
         client
     }
@@ -120,7 +130,7 @@ impl Life {
 
     fn target(&self, room: RoomId, near: u8) -> u64 {
         // Mostly near the head, sometimes nothing that is there.
-        (self.s.store.model.head(room) + 1).saturating_sub(u64::from(near % 8))
+        (self.s.model().head(room) + 1).saturating_sub(u64::from(near % 8))
     }
 
     pub(crate) fn command(&mut self, room: RoomId, act: Act) -> Command {
@@ -163,7 +173,10 @@ impl Life {
             Op::Rest { who, room, act } => {
                 let command = self.command(self.room(room), act);
                 let who = Self::who(who) as u8;
-                let token = self.s.send_rest(self.user(who), command.clone());
+                // Whichever node takes it.
+                let node = usize::from(room) % self.s.count();
+                let user = self.user(who);
+                let token = On(node, self.s.at(node).send_rest(user, command.clone()));
                 self.sent.push(Sent { who, command, requests: Vec::new(), rest: vec![token] });
             }
             Op::Retry { which, flag } => self.retry(which, flag),
@@ -184,8 +197,8 @@ impl Life {
                 self.send(who, commands::mark(room, seq));
             }
             Op::Block { who, blocked } => {
-                let client = self.client(who);
-                self.s.block(client, blocked);
+                let On(node, client) = self.client(who);
+                self.s.at(node).block(client, blocked);
             }
             Op::Disconnect { who } => {
                 if let Some(client) = self.devices[usize::from(who % DEVICES)].client {
@@ -198,17 +211,24 @@ impl Life {
             Op::Wait { ms } => self.s.advance(u64::from(ms)),
             Op::Foreign { room, who, act } => self.foreign(self.room(room), self.user(who), act),
             Op::ForeignRetry { which } => self.foreign_retry(which),
-            Op::Revoke { who } => self.s.control(Control::LoginRevoked { user: self.user(who), login: None }),
-            Op::Clock { back, ms } => {
-                let wall_ms = &mut self.s.now.wall_ms;
+            Op::Revoke { who } => {
+                let revoked = Control::LoginRevoked { user: self.user(who), login: None };
+                (0..self.s.count()).for_each(|node| self.s.at(node).control(revoked.clone()));
+            }
+            Op::Clock { node, back, ms } => {
+                let node = usize::from(node) % self.s.count();
+                let wall_ms = &mut self.s.at(node).now.wall_ms;
                 *wall_ms = if back { *wall_ms - u64::from(ms) } else { *wall_ms + u64::from(ms) };
             }
-            Op::Restart { late } => {
-                self.s.restart(late);
+            Op::Restart { node, late } => {
+                let node = usize::from(node) % self.s.count();
+                self.s.at(node).restart(late);
                 for at in 0..self.devices.len() {
-                    self.remember(at);
+                    if self.devices[at].client.is_some_and(|client| client.0 == node) {
+                        self.remember(at);
+                    }
                 }
-                self.s.sweep();
+                self.s.at(node).sweep();
             }
         }
     }
@@ -234,7 +254,7 @@ impl Life {
             From::Cursor => (EPOCH, known),
             From::Start => (EPOCH, 0),
             From::Live => (EPOCH, LIVE),
-            From::Ahead => (EPOCH, self.s.store.model.head(room) + 3),
+            From::Ahead => (EPOCH, self.s.model().head(room) + 3),
             From::OtherEpoch => (EPOCH + 1, known),
         };
         self.send(who, commands::subscribe(room, epoch, after));
@@ -259,14 +279,14 @@ impl Life {
     }
 
     fn foreign_command(&mut self, room: RoomId, actor: UserId, key: Key, command: &Command) {
-        let Some(log) = self.s.store.model.rooms.get(&room) else { return };
+        let Some(log) = self.s.model().rooms.get(&room) else { return };
         if self.users.iter().any(|user| RoomId::self_log(*user) == room) {
             return;
         }
         let reference = Reference::of(&log.events);
         let Some(body) = body_of(actor, command).filter(|body| reference.allows(actor, body)) else { return };
-        let wall_ms = self.s.now.wall_ms;
-        self.s.store.model.append_foreign(room, Foreign { actor, key, body }, wall_ms);
+        let wall_ms = self.s.nodes()[0].now.wall_ms;
+        self.s.model_mut().append_foreign(room, Foreign { actor, key, body }, wall_ms);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The promises, tried on random lives of a world: users in rooms, connections that come and go, readers that block, evictions,
-//! restarts, a store with every fault that stores have, and another node that writes to the same logs.
+//! restarts, a store with every fault that stores have, another node that writes to the same logs, and two or three
+//! worlds on one store.
 //!
 //! `STARLING_PROPERTY_CASES` says how many lives in all (default 10,000). Each is lived twice and must give the same bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -32,7 +33,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(30))]
+    #![proptest_config(config(26))]
     #[test]
     fn with_a_faulty_store(seed: u64, ops in ops(Flavour::Faults)) {
         live_twice(seed, Flavour::Faults, &ops);
@@ -40,7 +41,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(25))]
+    #![proptest_config(config(18))]
     #[test]
     fn with_another_node(seed: u64, ops in ops(Flavour::OtherNode)) {
         live_twice(seed, Flavour::OtherNode, &ops);
@@ -48,9 +49,25 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(25))]
+    #![proptest_config(config(24))]
     #[test]
     fn with_restarts_and_evictions(seed: u64, ops in ops(Flavour::Restarts)) {
         live_twice(seed, Flavour::Restarts, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(8))]
+    #[test]
+    fn with_two_nodes(seed: u64, ops in ops(Flavour::Nodes(2))) {
+        live_twice(seed, Flavour::Nodes(2), &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4))]
+    #[test]
+    fn with_three_nodes(seed: u64, ops in ops(Flavour::Nodes(3))) {
+        live_twice(seed, Flavour::Nodes(3), &ops);
     }
 }

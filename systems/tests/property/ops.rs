@@ -13,6 +13,8 @@ pub(crate) enum Flavour {
     OtherNode,
     /// The process dies, rooms leave memory.
     Restarts,
+    /// So many nodes on one store, with its faults; clients go from one to another.
+    Nodes(usize),
 }
 
 /// What a user does in a room.
@@ -63,9 +65,9 @@ pub(crate) enum Op {
     Wait { ms: u16 },
     Foreign { room: u8, who: u8, act: Act },
     ForeignRetry { which: u8 },
-    Restart { late: bool },
+    Restart { node: u8, late: bool },
     Revoke { who: u8 },
-    Clock { back: bool, ms: u16 },
+    Clock { node: u8, back: bool, ms: u16 },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -103,6 +105,7 @@ fn op(flavour: Flavour) -> impl Strategy<Value = Op> {
         Flavour::Calm | Flavour::Faults => (0, 0),
         Flavour::OtherNode => (12, 1),
         Flavour::Restarts => (2, 4),
+        Flavour::Nodes(_) => (1, 1),
     };
     let wait = match flavour {
         Flavour::Restarts => 3_000u16,
@@ -120,7 +123,7 @@ fn op(flavour: Flavour) -> impl Strategy<Value = Op> {
         (3, n().prop_map(|who| Op::Disconnect { who }).boxed()),
         (1, n().prop_map(|who| Op::Watch { who }).boxed()),
         (1, n().prop_map(|who| Op::Revoke { who }).boxed()),
-        (1, (any::<bool>(), 0..5_000u16).prop_map(|(back, ms)| Op::Clock { back, ms }).boxed()),
+        (1, (n(), any::<bool>(), 0..5_000u16).prop_map(|(node, back, ms)| Op::Clock { node, back, ms }).boxed()),
         (16, (1..6u8).prop_map(Op::Ticks).boxed()),
         (5, (1..wait).prop_map(|ms| Op::Wait { ms }).boxed()),
     ];
@@ -128,7 +131,7 @@ fn op(flavour: Flavour) -> impl Strategy<Value = Op> {
         let foreign = (n(), n(), act()).prop_map(|(room, who, act)| Op::Foreign { room, who, act });
         choices.push((other, foreign.boxed()));
         choices.push((3, n().prop_map(|which| Op::ForeignRetry { which }).boxed()));
-        choices.push((restart, any::<bool>().prop_map(|late| Op::Restart { late }).boxed()));
+        choices.push((restart, (n(), any::<bool>()).prop_map(|(node, late)| Op::Restart { node, late }).boxed()));
     }
     proptest::strategy::Union::new_weighted(choices)
 }

@@ -226,6 +226,11 @@ impl Store for EmbeddedStore {
         self.shared.disk.is_ready()
     }
 
+    /// The folder is locked: there is one process.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn connect(&self, sink: ReplySink) {
         if self.shared.sink.set(sink).is_err() {
             tracing::error!("the store was connected twice; the first sink stays");

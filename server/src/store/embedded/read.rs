@@ -3,14 +3,14 @@
 
 use super::append::SentRow;
 use super::tables::{Table, View, decode_event, row_of};
-use super::{Shared, accounts, keys, query};
+use super::{Shared, accounts, keys, logins, query};
 use crate::limits::STORE_PAGE_EVENTS_MAX;
 use crate::store::StoreError;
-use client_protocol::RoomId;
 use client_protocol::limits::{REPLAY_EVENTS_MAX, ROOMS_PAGE_MAX};
+use client_protocol::{RoomId, SessionId};
 use components::edge::{Found, Read, ReadRequest, Record, RoomSnapshot, StoreReply, Target};
 use components::limits::HYDRATE_TAIL_EVENTS;
-use components::rows::{MemberRow, RoomRow};
+use components::rows::{AccountRow, MemberRow, RoomRow};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
@@ -46,7 +46,42 @@ fn serve(shared: &Shared, read: &Read) -> Result<Found, StoreError> {
             let (rooms, next) = query::rooms_of(&view, shared.meta.epoch, user, 0, ROOMS_PAGE_MAX as u32)?;
             Found::Rooms(rooms, next)
         }
+        Read::Heads { ref rooms } => Found::Heads(heads(&view, rooms)?),
+        Read::Accounts { accounts: ref known, ref logins } => {
+            let (changed, ended) = accounts_and_logins(&view, known, logins)?;
+            Found::Accounts(changed, ended)
+        }
     })
+}
+
+/// Those of the rooms whose logs go on after the seq that is known.
+fn heads(view: &View<'_>, rooms: &[(RoomId, u64)]) -> Result<Vec<(RoomId, u64)>, StoreError> {
+    let mut ahead = Vec::new();
+    for &(room, known) in rooms {
+        let head = view.row::<RoomRow>(Table::Rooms, room.bytes())?.map_or(0, |row| row.head);
+        if head > known {
+            ahead.push((room, head));
+        }
+    }
+    Ok(ahead)
+}
+
+/// Those of the accounts that are different, and those of the logins that are over.
+fn accounts_and_logins(
+    view: &View<'_>,
+    known: &[AccountRow],
+    logins: &[SessionId],
+) -> Result<(Vec<AccountRow>, Vec<SessionId>), StoreError> {
+    let (mut changed, mut ended) = (Vec::new(), Vec::new());
+    for row in known {
+        changed.extend(accounts::account_row(view, row.user)?.filter(|now| now != row));
+    }
+    for &login in logins {
+        if !logins::is_live(view, login)? {
+            ended.push(login);
+        }
+    }
+    Ok((changed, ended))
 }
 
 /// Row, members and last events, all of one instant.
