@@ -221,6 +221,7 @@ FRAMES = {
     0x0180: ("History", True, struct(("room", ID), ("before", U64), ("after", U64), ("limit", U32), ("tail", NO_TAIL))),
     0x0181: ("ListMembers", True, struct(("room", ID), ("after", ID), ("limit", U32), ("tail", NO_TAIL))),
     0x0182: ("ListRooms", True, struct(("offset", U32), ("limit", U32), ("tail", NO_TAIL))),
+    0x0183: ("Search", True, struct(("room", ID), ("text", STRING), ("before", U64), ("limit", U32), ("tail", NO_TAIL))),
     0x0200: ("Welcome", False, struct(
         ("minor", U16), ("features", U64), ("epoch", U64), ("user", ID), ("session", ID), ("expires_ms", U64),
         ("now_ms", U64), ("subscriptions_max", U32), ("open_requests_max", U32), ("body_bytes_max", U32),
@@ -238,6 +239,7 @@ FRAMES = {
     0x0280: ("HistoryPage", True, struct(("messages", listed(MESSAGE)), ("more", BOOL), ("head", U64), ("tail", NO_TAIL))),
     0x0281: ("MembersPage", True, struct(("members", listed(MEMBER_ENTRY)), ("more", BOOL), ("tail", NO_TAIL))),
     0x0282: ("RoomsPage", True, ROOMS),
+    0x0283: ("SearchPage", True, struct(("messages", listed(MESSAGE)), ("next", U64), ("tail", NO_TAIL))),
 }
 
 

@@ -113,6 +113,32 @@ pub const HISTORY_PAGE_BYTES_MAX: usize = 60 * 1024;
 pub const ROOMS_PAGE_BYTES_MAX: usize = 60 * 1024;
 /// Names of public rooms that one search looks at.
 pub const PUBLIC_ROOMS_SCAN_MAX: usize = 100_000;
+/// Different words by which one message is found.
+pub const MESSAGE_WORDS_MAX: usize = 1_000;
+/// Bytes of a word, of messages and of searches; what is longer is cut.
+pub const WORD_BYTES_MAX: usize = 64;
+/// Words from which on a shown name is found.
+pub const NAME_STARTS_MAX: usize = 8;
+/// Entries of the index that one search steps over; it ends there and says where to go on.
+pub const SEARCH_STEPS_MAX: usize = 10_000;
+/// Messages whose words one search compares itself; it ends there and says where to go on.
+pub const SEARCH_MESSAGES_MAX: usize = 2_000;
+/// Words with the same start that one search follows in the index; where there are more, it reads messages instead.
+pub const SEARCH_STARTS_MAX: usize = 64;
+/// Entries of the index that are stepped over before a search jumps.
+pub const SEARCH_STEPS_BEFORE_JUMP: usize = 16;
+/// Rooms that one search over rooms looks at.
+pub const SEARCH_ROOMS_MAX: usize = 20;
+/// Messages of each room that a search over rooms shows.
+pub const SEARCH_ROOM_MESSAGES_MAX: usize = 5;
+/// Names that one search for users looks at; it ends there and says where to go on.
+pub const SEARCH_NAMES_MAX: usize = 1_000;
+/// Entries of a page of users.
+pub const USERS_PAGE_MAX: usize = 100;
+/// Bytes of the start of a name that is searched for.
+pub const SEARCH_NAME_BYTES_MAX: usize = 256;
+/// Events whose words are written at a time when the index is made.
+pub const INDEX_BATCH_ROWS: usize = 500;
 /// Used refresh tokens of a login that are remembered, to know a copy by.
 pub const LOGIN_USED_TOKENS_MAX: u32 = 256;
 /// Logins of one user that are listed.

@@ -5,13 +5,14 @@
 
 mod store_suite;
 
-use client_protocol::chat::HistoryPage;
+use client_protocol::chat::{HistoryPage, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
 use client_protocol::{NodeId, RoomId, SessionId, UserId};
 use components::edge::StoreReply;
 use components::rows::{MemberRow, RoomRow};
 use server::store::{
-    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, Store, StoreError, StoreMeta, StoreWork,
+    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, Store, StoreError, StoreMeta,
+    StoreWork, UserPage, UserSearch,
 };
 use std::sync::{Arc, Mutex, OnceLock};
 use store_suite::Backend;
@@ -109,6 +110,12 @@ impl Store for Model {
         not_kept()
     }
     fn history(&self, _query: HistoryQuery) -> Answer<'_, HistoryPage> {
+        not_kept()
+    }
+    fn search(&self, _query: SearchQuery) -> Answer<'_, SearchPage> {
+        not_kept()
+    }
+    fn search_users(&self, _query: UserSearch) -> Answer<'_, UserPage> {
         not_kept()
     }
 }

@@ -1,13 +1,16 @@
 //! Calls about users.
 
-use super::extract::{Caller, JsonBody, PathArgs};
+use super::extract::{Caller, JsonBody, PathArgs, QueryArgs};
 use super::{Api, Problem};
-use crate::store::{Account, ProfilePatch};
+use crate::limits::PAGE_DEFAULT;
+use crate::store::{Account, NameCursor, ProfilePatch};
 use axum::Json;
 use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use client_protocol::UserId;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// A user, as everybody may see them.
@@ -101,4 +104,53 @@ pub async fn user_by_name(
     PathArgs(username): PathArgs<String>,
 ) -> Result<Json<User>, Problem> {
     Ok(Json(api.accounts.account_by_username(&username).await?.into()))
+}
+
+/// Which users.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SearchArgs {
+    /// The start of a username, or of a word of a shown name; case and accents make no difference. At most 256 bytes.
+    q: String,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// Users wanted, at most 100; 50 if not said.
+    limit: Option<u32>,
+}
+
+/// Users that were found by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UsersPage {
+    /// In the order of the names that match.
+    pub users: Vec<User>,
+    /// `after` of the next page; missing if there is none. A page may be short and still have a next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+fn spell_cursor(cursor: &NameCursor) -> String {
+    URL_SAFE_NO_PAD.encode([cursor.user.bytes(), cursor.name.as_bytes()].concat())
+}
+
+fn read_cursor(text: &str) -> Result<NameCursor, Problem> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    let cursor = bytes.as_deref().and_then(<[u8]>::split_first_chunk::<16>).and_then(|(user, name)| {
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.contains('\0'))?;
+        Some(NameCursor { name: name.to_owned(), user: UserId::from_bytes(*user) })
+    });
+    cursor.ok_or_else(|| Problem::field("after: not the `next` of a page"))
+}
+
+/// Finds users by the start of a name.
+#[utoipa::path(get, path = "/v1/users/search", tag = "users", params(SearchArgs), responses((status = 200, body = UsersPage)))]
+pub async fn search(
+    State(api): State<Api>,
+    _caller: Caller,
+    QueryArgs(args): QueryArgs<SearchArgs>,
+) -> Result<Json<UsersPage>, Problem> {
+    let after = args.after.as_deref().map(read_cursor).transpose()?;
+    let page = api.queries.search_users(&args.q, after, args.limit.unwrap_or(PAGE_DEFAULT)).await?;
+    let next = page.next.as_ref().map(spell_cursor);
+    Ok(Json(UsersPage { users: page.accounts.into_iter().map(Into::into).collect(), next }))
 }

@@ -62,6 +62,10 @@ tables! {
     Tokens = "tokens", 4 MiB;
     /// (login, generation) -> hash of the refresh token.
     TokensOf = "tokens_of", 4 MiB;
+    /// (room, word, seq of a message that has it now).
+    Words = "words", 16 MiB;
+    /// (name, user), see [`crate::store::words::names_of`].
+    Names = "names", 2 MiB;
 }
 
 impl From<fjall::Error> for StoreError {

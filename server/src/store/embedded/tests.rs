@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use super::tables::Table;
 use super::*;
 use bytes::Bytes;
-use client_protocol::chat::{Body, MessageDeleted, MessagePosted, MessageTail};
+use client_protocol::chat::{Body, BodyEdited, MessageDeleted, MessagePosted, MessageTail};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Event, EventBody, EventHead, Key};
 use components::edge::{AppendReply, AppendRequest, AppendThen, Record};
@@ -258,4 +259,58 @@ fn torn_commit_is_dropped() {
     assert!(matches!(damaged, Err(StoreError::Corrupt(_))), "{damaged:?}");
     let damaged = head_after_crash(bench.folder.path(), |journal| journal[start - 60] ^= 1);
     assert!(damaged.is_err(), "{damaged:?}");
+}
+
+#[test]
+fn data_of_schema_1_gets_its_indexes() {
+    let bench = bench(&EmbeddedOptions::default());
+    let text = |text: &str| {
+        let posted = MessagePosted { body: Body::text(text), mentions: Vec::new(), tail: MessageTail::default() };
+        EventBody::MessagePosted(posted)
+    };
+    let edit = BodyEdited { target: 2, body: Body::text("ebb"), tail: EmptyTail {} };
+    let records = vec![
+        record(1, 1, text("tide one")),
+        record(2, 2, text("tide two")),
+        record(3, 3, text("tide three")),
+        record(4, 3, EventBody::MessageEdited(edit)),
+        record(5, 3, deleted(3)),
+    ];
+    assert_eq!(bench.append(1, records).then, AppendThen::Done);
+    let account = Account {
+        user: UserId::from_bytes([1; 16]),
+        username: "ada".to_owned(),
+        email: "ada@example.org".to_owned(),
+        display_name: "Ada Lovelace".to_owned(),
+        bio: String::new(),
+        avatar_url: String::new(),
+        password_hash: String::new(),
+        status: components::rows::account::ACTIVE,
+        created_ms: 1,
+        updated_ms: 1,
+    };
+    accounts::create(&bench.store.shared, account).unwrap();
+    let Bench { store, folder, .. } = bench;
+    let indexes = |store: &EmbeddedStore| -> Vec<Vec<u8>> {
+        let view = store.shared.tables.view();
+        let keys = [Table::Words, Table::Names].into_iter().flat_map(|table| view.all(table));
+        keys.map(|item| item.key().unwrap().to_vec()).collect()
+    };
+    let expected = indexes(&store);
+    assert_eq!(expected.len(), 3 + 3, "tide, one and ebb; ada, ada lovelace and lovelace");
+    // As a version of before search left it.
+    let mut overlay = tables::Overlay::new(&store.shared.tables);
+    for table in [Table::Words, Table::Names] {
+        for item in store.shared.tables.view().all(table) {
+            overlay.remove(table, &item.key().unwrap());
+        }
+    }
+    overlay.put(Table::Meta, b"schema", &1_u64.to_be_bytes());
+    overlay.commit(&store.shared.disk, disk::Durable::Synced).unwrap();
+    assert!(indexes(&store).is_empty());
+    drop(store);
+    let store = EmbeddedStore::open(folder.path(), &EmbeddedOptions::default()).unwrap();
+    assert_eq!(indexes(&store), expected);
+    let schema = store.shared.tables.view().value(Table::Meta, b"schema").unwrap().unwrap();
+    assert_eq!(keys::number(&schema), Some(migrate::SCHEMA));
 }
