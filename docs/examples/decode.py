@@ -120,6 +120,7 @@ SETTINGS = tail(("name", STRING), ("topic", STRING), ("post_role", U8), ("edit_w
 ATTACHMENT = struct(("id", STRING), ("name", STRING), ("mime", STRING), ("size", U64), ("tail", NO_TAIL))
 MESSAGE_TAIL = tail(("relation", struct(("kind", U8), ("seq", U64))), ("attachments", listed(ATTACHMENT)))
 REPLY_TAIL = tail(("retry_after_ms", U64), ("detail", STRING), ("room", ID), ("time_ms", U64))
+ERASED_TAIL = tail(("heir", ID))
 ROOM_TAIL = tail(("name", STRING), ("topic", STRING), ("peer", ID), ("members", U32))
 ROOM_ENTRY = struct(
     ("room", ID), ("kind", U8), ("role", U8), ("head", U64), ("message_no", U64), ("time_ms", U64),
@@ -162,6 +163,7 @@ EVENTS = {
     0x8015: ("MemberBanned", JUST_USER),
     0x8016: ("MemberUnbanned", JUST_USER),
     0x8017: ("RoleChanged", struct(("user", ID), ("role", U8), ("tail", NO_TAIL))),
+    0x8019: ("UserErased", struct(("user", ID), ("tail", ERASED_TAIL))),
     0x8018: ("SettingsChanged", struct(("settings", SETTINGS))),
     0x0100: ("RoomListed", ROOM_AND_SEQ),
     0x0101: ("RoomUnlisted", ROOM_AND_SEQ),

@@ -10,9 +10,9 @@
 pub mod embedded;
 pub mod words;
 
-use client_protocol::chat::{HistoryPage, SearchPage};
+use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
-use client_protocol::{NodeId, RoomId, SessionId, UserId};
+use client_protocol::{Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::{AppendRequest, ReadRequest, StoreReply};
 use components::rows::{MemberRow, RoomRow};
 use std::future::Future;
@@ -212,6 +212,43 @@ pub trait Store: Send + Sync + 'static {
 
     /// Accounts that were not erased, by the start of a name, in the order of the names.
     fn search_users(&self, query: UserSearch) -> Answer<'_, UserPage>;
+
+    // Erase and export.
+
+    /// Accounts whose status was set to erased and whose erase was not said to be finished ([`Store::finish_erase`]).
+    fn erasing(&self) -> Answer<'_, Vec<UserId>>;
+
+    /// The erase of a user was carried out in all rooms.
+    fn finish_erase(&self, user: UserId) -> Answer<'_, ()>;
+
+    /// Rooms that a user is or was a member of, or was kept out of, by id above `after`; at most `limit`.
+    fn rooms_ever(&self, user: UserId, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomId>>;
+
+    /// Events of a user in a room: key and seq, in the order of the keys.
+    fn sent(&self, query: SentQuery) -> Answer<'_, Vec<(Key, u64)>>;
+
+    /// The messages among these events of a room, as they are now.
+    fn messages(&self, room: RoomId, viewer: UserId, seqs: Vec<u64>) -> Answer<'_, Vec<Message>>;
+
+    /// Makes of events of a user what their erase by event `erased_seq` makes of them ([`systems::fold::erase`]): the bodies leave the log,
+    /// the projections and search, and are not found again once this was answered. Events of others, and later ones, stay.
+    fn erase(&self, room: RoomId, user: UserId, seqs: Vec<u64>, erased_seq: u64) -> Answer<'_, ()>;
+
+    /// Has what was overwritten or removed leave the disk, where a store keeps it for a while. May take long.
+    fn purge(&self) -> Answer<'_, ()>;
+}
+
+/// Asks what a user did in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentQuery {
+    /// The room.
+    pub room: RoomId,
+    /// The user.
+    pub user: UserId,
+    /// Events with keys above this one; `None` starts.
+    pub after: Option<Key>,
+    /// Events wanted, at least 1.
+    pub limit: usize,
 }
 
 /// Asks for messages by their words.

@@ -109,6 +109,7 @@ pub(super) fn set_status(shared: &Shared, user: UserId, status: u8, now_ms: u64)
         row.status = status;
         row.updated_ms = now_ms;
         if status == account::ERASED {
+            overlay.put(Table::Erasing, user.bytes(), &[]);
             for (table, name) in [(Table::Usernames, &mut row.username), (Table::Emails, &mut row.email)] {
                 if !name.is_empty() {
                     overlay.remove(table, name.as_bytes());

@@ -3,7 +3,7 @@
 //! | schema | what it added |
 //! |---|---|
 //! | 1 | the first |
-//! | 2 | the indexes of words and names |
+//! | 2 | the indexes of words and names, and of all rooms that a user ever was in |
 //!
 //! Each step can be done again from its start: the schema moves only when it is done, so a crash in between costs its time.
 
@@ -14,7 +14,7 @@ use crate::limits::INDEX_BATCH_ROWS;
 use crate::store::StoreError;
 use crate::store::words::names_of;
 use client_protocol::{Event, EventBody, RoomId};
-use components::rows::NowRow;
+use components::rows::{MemberRow, NowRow};
 use std::collections::BTreeSet;
 
 /// The schema that this version reads and writes.
@@ -26,6 +26,7 @@ pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), S
         tracing::info!(schema, "the data is of an older version: the indexes for search are made");
         index_messages(tables, disk)?;
         index_names(tables, disk)?;
+        index_memberships(tables, disk)?;
     }
     if schema < SCHEMA {
         let mut overlay = Overlay::new(tables);
@@ -73,6 +74,19 @@ fn index_names(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
     for (n, item) in view.all(Table::Users).enumerate() {
         let account = accounts::decode(row_of(Table::Users, item)?);
         index::names_changed(&mut overlay, account.user, &BTreeSet::new(), &names_of(&account));
+        if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
+            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
+        }
+    }
+    overlay.commit(disk, Durable::Later)
+}
+
+fn index_memberships(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
+    let view = tables.view();
+    let mut overlay = Overlay::new(tables);
+    for (n, item) in view.all(Table::Members).enumerate() {
+        let member: MemberRow = row_of(Table::Members, item)?;
+        overlay.put(Table::RoomsEver, &keys::user_room(member.user, member.room), &[]);
         if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
             std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
         }

@@ -14,11 +14,13 @@
 //! | [`query`], [`history`] | room lists, members, pages of messages |
 //! | [`index`], [`search`] | words and names: written, and looked for |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
+//! | [`erase`] | what a user did, room by room |
 //! | [`migrate`] | data of older versions |
 
 mod accounts;
 mod append;
 mod disk;
+mod erase;
 mod history;
 mod index;
 mod keys;
@@ -35,13 +37,13 @@ mod torn;
 mod writer;
 
 use super::{
-    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, Store, StoreError, StoreMeta,
-    StoreWork, UserPage, UserSearch,
+    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, SentQuery, Store, StoreError,
+    StoreMeta, StoreWork, UserPage, UserSearch,
 };
 use crate::limits::{STORE_CACHE_BYTES, STORE_FREE_BYTES_MIN, STORE_QUERIES_MAX, STORE_READ_THREADS};
-use client_protocol::chat::{HistoryPage, SearchPage};
+use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
-use client_protocol::{NodeId, RoomId, SessionId, UserId};
+use client_protocol::{Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::StoreReply;
 use components::rows::{MemberRow, RoomRow};
 use disk::Disk;
@@ -54,7 +56,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use tables::{Tables, View};
 use tokio::sync::Semaphore;
-use writer::{Job, Writer};
+use writer::{Erase, Job, Writer};
 
 /// How an embedded store is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -351,5 +353,39 @@ impl Store for EmbeddedStore {
 
     fn search_users(&self, query: UserSearch) -> Answer<'_, UserPage> {
         self.reading(move |view| search::users(view, &query))
+    }
+
+    fn erasing(&self) -> Answer<'_, Vec<UserId>> {
+        self.reading(erase::erasing)
+    }
+
+    fn finish_erase(&self, user: UserId) -> Answer<'_, ()> {
+        self.blocking(move |shared| erase::finish(shared, user))
+    }
+
+    fn rooms_ever(&self, user: UserId, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomId>> {
+        self.reading(move |view| erase::rooms_ever(view, user, after, limit))
+    }
+
+    fn sent(&self, query: SentQuery) -> Answer<'_, Vec<(Key, u64)>> {
+        self.reading(move |view| erase::sent(view, &query))
+    }
+
+    fn messages(&self, room: RoomId, viewer: UserId, seqs: Vec<u64>) -> Answer<'_, Vec<Message>> {
+        self.reading(move |view| erase::messages(view, room, viewer, &seqs))
+    }
+
+    fn erase(&self, room: RoomId, user: UserId, seqs: Vec<u64>, erased_seq: u64) -> Answer<'_, ()> {
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let sent = self.jobs.send(Job::Erase(Erase { room, user, seqs, erased_seq, done }));
+        Box::pin(async move {
+            let closed = || StoreError::Unavailable("the store is closed".to_owned());
+            sent.map_err(|_| closed())?;
+            is_done.await.map_err(|_| closed())?
+        })
+    }
+
+    fn purge(&self) -> Answer<'_, ()> {
+        self.blocking(|shared| shared.tables.purge())
     }
 }

@@ -46,6 +46,7 @@ impl Rows for Projection<'_, '_> {
 
     fn put_member(&mut self, row: MemberRow) {
         let listed = keys::user_room(row.user, self.room);
+        self.overlay.put(Table::RoomsEver, &listed, &[]);
         if row.is_member() {
             self.overlay.put(Table::RoomsOf, &listed, &[]);
         } else {
