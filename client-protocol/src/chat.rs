@@ -262,3 +262,31 @@ pub struct HistoryPage {
     /// What later versions add.
     pub tail: EmptyTail,
 }
+
+/// Query: messages of a room that have all the words of a text, as they are now, newest first. Case and accents make no difference;
+/// where the text ends with a letter or digit, its last word may be the start of one. Opaque bodies are not searched.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Search {
+    /// The room.
+    pub room: RoomId,
+    /// The words: at most [`crate::limits::SEARCH_TEXT_BYTES_MAX`] bytes and [`crate::limits::SEARCH_WORDS_MAX`] words.
+    pub text: String,
+    /// Messages with a seq below this one; 0 is no bound.
+    pub before: u64,
+    /// Messages wanted, at most [`crate::limits::SEARCH_PAGE_MAX`].
+    pub limit: u32,
+    /// What later versions add.
+    pub tail: EmptyTail,
+}
+
+/// A page of messages that were searched for.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SearchPage {
+    /// The messages, by descending seq.
+    pub messages: Vec<Message>,
+    /// Where to go on: the `before` of the next page; 0 when everything was looked at. A page may have few messages, or none, and
+    /// still not be the last: one query looks at a bounded part of the room.
+    pub next: u64,
+    /// What later versions add.
+    pub tail: EmptyTail,
+}

@@ -9,7 +9,7 @@ use crate::codec::{self, CodecError, Decode, Encode};
 use crate::ids::{Key, NodeId, UserId};
 use crate::limits::RECORD_BYTES_MAX;
 use crate::notification::{Notified, ReadMarked, RoomListed, RoomUnlisted};
-use crate::room::{MemberChanged, RoleChanged, RoomCreated, SettingsChanged};
+use crate::room::{MemberChanged, RoleChanged, RoomCreated, SettingsChanged, UserErased};
 
 /// Set in the kind of every event that changes who may do what.
 pub const MUST_UNDERSTAND: u16 = 0x8000;
@@ -117,6 +117,8 @@ events! {
     RoleChanged(RoleChanged) = MUST_UNDERSTAND | 0x0017;
     /// The actor changed the room's settings.
     SettingsChanged(SettingsChanged) = MUST_UNDERSTAND | 0x0018;
+    /// A user was erased: they went, and their messages are deleted.
+    UserErased(UserErased) = MUST_UNDERSTAND | 0x0019;
     /// Own log: a room came to the user's list.
     RoomListed(RoomListed) = 0x0100;
     /// Own log: a room left the user's list.

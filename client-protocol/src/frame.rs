@@ -234,6 +234,8 @@ requests! {
         ListMembers(room::ListMembers) = 0x0181;
         /// Rooms of the user.
         ListRooms(room::ListRooms) = 0x0182;
+        /// Messages of a room by their words.
+        Search(chat::Search) = 0x0183;
     }
 }
 
@@ -271,6 +273,8 @@ pub mod kinds {
     pub const MEMBERS_PAGE: u16 = 0x0281;
     /// [`crate::room::Rooms`], answers a query.
     pub const ROOMS_PAGE: u16 = 0x0282;
+    /// [`crate::chat::SearchPage`], answers a query.
+    pub const SEARCH_PAGE: u16 = 0x0283;
 }
 
 /// A frame from a client.
@@ -400,5 +404,7 @@ server_frames! {
         MembersPage(room::Members) = kinds::MEMBERS_PAGE;
         /// Answer to `Query::ListRooms`.
         RoomsPage(room::Rooms) = kinds::ROOMS_PAGE;
+        /// Answer to `Query::Search`.
+        SearchPage(chat::SearchPage) = kinds::SEARCH_PAGE;
     }
 }

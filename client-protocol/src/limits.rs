@@ -47,6 +47,12 @@ pub const REACTIONS_MAX: usize = 1_000;
 pub const EDITS_MAX: usize = 100;
 /// Messages on a page of history.
 pub const HISTORY_PAGE_MAX: usize = 100;
+/// Bytes of the text of a search.
+pub const SEARCH_TEXT_BYTES_MAX: usize = 256;
+/// Words of a search.
+pub const SEARCH_WORDS_MAX: usize = 8;
+/// Messages on a page of a search.
+pub const SEARCH_PAGE_MAX: usize = 50;
 /// Encoded entries of one page of history, rooms or members, in bytes: what does not fit goes to the next page, so that a page fits into
 /// a frame even where entries are long.
 pub const PAGE_BYTES_MAX: usize = 60 * 1024;

@@ -337,3 +337,20 @@ pub struct SettingsChanged {
     /// The changed ones.
     pub settings: SettingsTail,
 }
+
+tail! {
+    /// What else follows from the erase of a user.
+    pub struct ErasedTail {
+        /// The member who is an owner from now on, where the last owner went and others are there.
+        pub heir: UserId,
+    }
+}
+
+/// Event: a user was erased. If they were a member they went; every message that they posted in this room before is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct UserErased {
+    /// Who.
+    pub user: UserId,
+    /// The heir and what later versions add.
+    pub tail: ErasedTail,
+}

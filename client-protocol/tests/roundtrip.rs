@@ -6,7 +6,7 @@ mod common;
 
 use client_protocol::chat::{
     Attachment, Body, EditMessage, History, HistoryPage, Message, MessagePosted, MessageTail, PostMessage, React,
-    ReactionCount, Relation, TargetMessage,
+    ReactionCount, Relation, Search, SearchPage, TargetMessage,
 };
 use client_protocol::notification::MarkRead;
 use client_protocol::presence::{SetPresence, WatchPresence};
@@ -129,7 +129,9 @@ fn query() -> impl Strategy<Value = Query> {
     let members = (room(), user(), small())
         .prop_map(|(room, after, limit)| Query::ListMembers(ListMembers { room, after, limit, tail: NO_TAIL }));
     let rooms = (small(), small()).prop_map(|(offset, limit)| Query::ListRooms(ListRooms { offset, limit, tail: NO_TAIL }));
-    prop_oneof![history, members, rooms]
+    let search = (room(), text(), number(), small())
+        .prop_map(|(room, text, before, limit)| Query::Search(Search { room, text, before, limit, tail: NO_TAIL }));
+    prop_oneof![history, members, rooms, search]
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
@@ -234,6 +236,12 @@ proptest! {
     #[test]
     fn pages_of_history(id in number(), page in history_page()) {
         let frame = ServerFrame::HistoryPage(id, page);
+        prop_assert_eq!(read("server-frame", &frame.encode()), Ok(Value::Server(frame)));
+    }
+
+    #[test]
+    fn pages_of_a_search(id in number(), page in history_page()) {
+        let frame = ServerFrame::SearchPage(id, SearchPage { messages: page.messages, next: page.head, tail: NO_TAIL });
         prop_assert_eq!(read("server-frame", &frame.encode()), Ok(Value::Server(frame)));
     }
 

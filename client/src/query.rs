@@ -3,8 +3,8 @@
 use crate::client::Client;
 use crate::connection;
 use crate::error::ClientError;
-use client_protocol::chat::{History, HistoryPage};
-use client_protocol::limits::{HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX, ROOMS_PAGE_MAX};
+use client_protocol::chat::{History, HistoryPage, Search, SearchPage};
+use client_protocol::limits::{HISTORY_PAGE_MAX, MEMBERS_PAGE_MAX, ROOMS_PAGE_MAX, SEARCH_PAGE_MAX};
 use client_protocol::room::{ListMembers, ListRooms, Members, RoomEntry, Rooms};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Query, RoomId, ServerFrame, UserId};
@@ -40,6 +40,29 @@ impl Client {
         let query = Query::History(History { room, before, after, limit, tail: EmptyTail::default() });
         match self.query(query).await? {
             ServerFrame::HistoryPage(_, page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Messages of a room that have all the words of `text`, as they are now, newest first: at most `limit`, and at most
+    /// [`client_protocol::limits::SEARCH_PAGE_MAX`]. `before` is 0, then [`SearchPage::next`] until that is 0: pages may be short, or
+    /// empty, before the end. Case and accents make no difference; where `text` ends with a letter or digit, its last word may be the
+    /// start of one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::history`].
+    pub async fn search(
+        &self,
+        room: RoomId,
+        text: impl Into<String>,
+        before: u64,
+        limit: usize,
+    ) -> Result<SearchPage, ClientError> {
+        let limit = limit.clamp(1, SEARCH_PAGE_MAX) as u32;
+        let query = Query::Search(Search { room, text: text.into(), before, limit, tail: EmptyTail::default() });
+        match self.query(query).await? {
+            ServerFrame::SearchPage(_, page) => Ok(page),
             other => Err(unexpected(&other)),
         }
     }

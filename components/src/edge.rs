@@ -7,7 +7,7 @@ use bevy_ecs::prelude::Resource;
 use bytes::Bytes;
 use client_protocol::room::RoomEntry;
 use client_protocol::session::Reply;
-use client_protocol::{CloseCode, Code, Command, DeviceId, Event, Key, RoomId, SessionId, UserId};
+use client_protocol::{CloseCode, Code, Command, DeviceId, Event, EventBody, Key, RoomId, SessionId, UserId};
 use std::collections::VecDeque;
 
 /// Names a connection at an edge. A slot is used again; its generation is not.
@@ -33,6 +33,11 @@ pub enum Origin {
     },
     /// A REST request, named by a number that its edge made.
     Rest {
+        /// The number.
+        token: u64,
+    },
+    /// The server itself, which may do what no user may, named by a number that its edge made.
+    Server {
         /// The number.
         token: u64,
     },
@@ -72,6 +77,19 @@ pub enum Input {
         user: UserId,
         /// What they ask.
         command: Box<Command>,
+    },
+    /// An event that the server itself wants: an operator's doing, or an erase.
+    Server {
+        /// Names the waiting call.
+        token: u64,
+        /// The room.
+        room: RoomId,
+        /// The event's actor.
+        actor: UserId,
+        /// Its key.
+        key: Key,
+        /// What happens.
+        body: Box<EventBody>,
     },
 }
 
@@ -350,7 +368,7 @@ pub struct Slot {
     pub sends: Vec<(SessionHandle, u32)>,
     /// Datagrams: may be dropped.
     pub datagrams: Vec<(SessionHandle, u32)>,
-    /// Answers to REST requests.
+    /// Answers to REST requests and calls of the server itself.
     pub rest: Vec<(u64, Reply)>,
     /// Connections to close, after what was sent before.
     pub closes: Vec<(SessionHandle, CloseCode)>,

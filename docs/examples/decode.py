@@ -120,6 +120,7 @@ SETTINGS = tail(("name", STRING), ("topic", STRING), ("post_role", U8), ("edit_w
 ATTACHMENT = struct(("id", STRING), ("name", STRING), ("mime", STRING), ("size", U64), ("tail", NO_TAIL))
 MESSAGE_TAIL = tail(("relation", struct(("kind", U8), ("seq", U64))), ("attachments", listed(ATTACHMENT)))
 REPLY_TAIL = tail(("retry_after_ms", U64), ("detail", STRING), ("room", ID), ("time_ms", U64))
+ERASED_TAIL = tail(("heir", ID))
 ROOM_TAIL = tail(("name", STRING), ("topic", STRING), ("peer", ID), ("members", U32))
 ROOM_ENTRY = struct(
     ("room", ID), ("kind", U8), ("role", U8), ("head", U64), ("message_no", U64), ("time_ms", U64),
@@ -162,6 +163,7 @@ EVENTS = {
     0x8015: ("MemberBanned", JUST_USER),
     0x8016: ("MemberUnbanned", JUST_USER),
     0x8017: ("RoleChanged", struct(("user", ID), ("role", U8), ("tail", NO_TAIL))),
+    0x8019: ("UserErased", struct(("user", ID), ("tail", ERASED_TAIL))),
     0x8018: ("SettingsChanged", struct(("settings", SETTINGS))),
     0x0100: ("RoomListed", ROOM_AND_SEQ),
     0x0101: ("RoomUnlisted", ROOM_AND_SEQ),
@@ -221,6 +223,7 @@ FRAMES = {
     0x0180: ("History", True, struct(("room", ID), ("before", U64), ("after", U64), ("limit", U32), ("tail", NO_TAIL))),
     0x0181: ("ListMembers", True, struct(("room", ID), ("after", ID), ("limit", U32), ("tail", NO_TAIL))),
     0x0182: ("ListRooms", True, struct(("offset", U32), ("limit", U32), ("tail", NO_TAIL))),
+    0x0183: ("Search", True, struct(("room", ID), ("text", STRING), ("before", U64), ("limit", U32), ("tail", NO_TAIL))),
     0x0200: ("Welcome", False, struct(
         ("minor", U16), ("features", U64), ("epoch", U64), ("user", ID), ("session", ID), ("expires_ms", U64),
         ("now_ms", U64), ("subscriptions_max", U32), ("open_requests_max", U32), ("body_bytes_max", U32),
@@ -238,6 +241,7 @@ FRAMES = {
     0x0280: ("HistoryPage", True, struct(("messages", listed(MESSAGE)), ("more", BOOL), ("head", U64), ("tail", NO_TAIL))),
     0x0281: ("MembersPage", True, struct(("members", listed(MEMBER_ENTRY)), ("more", BOOL), ("tail", NO_TAIL))),
     0x0282: ("RoomsPage", True, ROOMS),
+    0x0283: ("SearchPage", True, struct(("messages", listed(MESSAGE)), ("next", U64), ("tail", NO_TAIL))),
 }
 
 

@@ -16,6 +16,7 @@ use crate::auth::{Accounts, PasswordError, PasswordPool, Tokens};
 use crate::bus::Bus;
 use crate::bus::local::LocalBus;
 use crate::config::Config;
+use crate::erase::Eraser;
 use crate::keys::{KeyError, Keys};
 use crate::limits::{
     CLOSE_TIMEOUT, DRAIN_APPENDS_TIMEOUT, DRAIN_LOOK_INTERVAL, PASSWORD_QUEUE_MAX, PASSWORD_THREADS, REST_CONNECTIONS_MAX,
@@ -196,6 +197,8 @@ impl App {
         let (edge, quic_address) = edge_thread.start()?;
 
         let draining = Arc::new(AtomicBool::new(false));
+        let eraser = Eraser::new(Arc::clone(&store), world.clone(), Arc::clone(&accounts));
+        background.spawn(eraser.resume());
         let rest_deps = RestDeps {
             accounts,
             queries: Queries::new(Arc::clone(&store)),

@@ -4,6 +4,8 @@ mod app;
 pub mod auth;
 pub mod bus;
 pub mod config;
+pub mod erase;
+pub mod export;
 pub mod keys;
 pub mod limits;
 pub mod queries;

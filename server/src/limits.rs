@@ -97,6 +97,42 @@ pub const STORE_QUERIES_MAX: usize = 64;
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of the database's journal files.
 pub const STORE_JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of the journal in use from which on the database begins a new one, at the next chance.
+pub const STORE_JOURNAL_ROTATES_AT: usize = 64 * 1000 * 1000;
+/// Bytes that are written at a time to make the journal that long.
+pub const STORE_FILLER_BYTES: usize = 1024 * 1024;
+/// How often everything is written again when the store is purged.
+pub const STORE_PURGE_ROUNDS: u8 = 3;
+/// Events of a user that are blanked, or exported, at a time.
+pub const ERASE_LOT_EVENTS: usize = 200;
+/// Rooms of a user that are looked up at a time.
+pub const ERASE_LOT_ROOMS: usize = 200;
+/// A room that cannot be written to is tried again after this time, …
+pub const ERASE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// … so often. What is not done then is done after the next start.
+pub const ERASE_RETRIES_MAX: u32 = 120;
+/// How long a call that erases a user waits for the end of it; it goes on in any case.
+pub const ERASE_WAIT: Duration = Duration::from_secs(5);
+/// Differences between a room's log and its projections that are told in words.
+pub const CHECK_DIFFERENCES_MAX: usize = 100;
+/// Pieces on a page of a dump.
+pub const DUMP_PAGE_ITEMS: usize = 500;
+/// Bytes of pieces on a page of a dump, unless a single one is larger.
+pub const DUMP_PAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of a piece of a backup: an event, a login with all its tokens, an account.
+pub const BACKUP_ITEM_BYTES_MAX: usize = 128 * 1024;
+/// Rooms or accounts that are listed at a time.
+pub const LIST_LOT: usize = 200;
+/// Bytes of a request of the admin tool.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Admin tools that are served at a time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 8;
+/// Time for an admin tool's request to arrive, and for each part of an answer to be taken.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Random bytes of a password that the admin tool makes.
+pub const ADMIN_PASSWORD_BYTES: usize = 15;
+/// Lines of an export that wait for a client that reads slowly.
+pub const EXPORT_LINES_MAX: usize = 64;
 /// Bytes that must be free on the disk for writes to be taken: what the database may still need for work that it has begun.
 pub const STORE_FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 /// Bytes that are written to see whether a full disk takes writes again.
@@ -113,6 +149,32 @@ pub const HISTORY_PAGE_BYTES_MAX: usize = 60 * 1024;
 pub const ROOMS_PAGE_BYTES_MAX: usize = 60 * 1024;
 /// Names of public rooms that one search looks at.
 pub const PUBLIC_ROOMS_SCAN_MAX: usize = 100_000;
+/// Different words by which one message is found.
+pub const MESSAGE_WORDS_MAX: usize = 1_000;
+/// Bytes of a word, of messages and of searches; what is longer is cut.
+pub const WORD_BYTES_MAX: usize = 64;
+/// Words from which on a shown name is found.
+pub const NAME_STARTS_MAX: usize = 8;
+/// Entries of the index that one search steps over; it ends there and says where to go on.
+pub const SEARCH_STEPS_MAX: usize = 10_000;
+/// Messages whose words one search compares itself; it ends there and says where to go on.
+pub const SEARCH_MESSAGES_MAX: usize = 2_000;
+/// Words with the same start that one search follows in the index; where there are more, it reads messages instead.
+pub const SEARCH_STARTS_MAX: usize = 64;
+/// Entries of the index that are stepped over before a search jumps.
+pub const SEARCH_STEPS_BEFORE_JUMP: usize = 16;
+/// Rooms that one search over rooms looks at.
+pub const SEARCH_ROOMS_MAX: usize = 20;
+/// Messages of each room that a search over rooms shows.
+pub const SEARCH_ROOM_MESSAGES_MAX: usize = 5;
+/// Names that one search for users looks at; it ends there and says where to go on.
+pub const SEARCH_NAMES_MAX: usize = 1_000;
+/// Entries of a page of users.
+pub const USERS_PAGE_MAX: usize = 100;
+/// Bytes of the start of a name that is searched for.
+pub const SEARCH_NAME_BYTES_MAX: usize = 256;
+/// Events whose words are written at a time when the index is made.
+pub const INDEX_BATCH_ROWS: usize = 500;
 /// Used refresh tokens of a login that are remembered, to know a copy by.
 pub const LOGIN_USED_TOKENS_MAX: u32 = 256;
 /// Logins of one user that are listed.

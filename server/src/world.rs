@@ -1,7 +1,7 @@
 //! The world's door: how the edges hand in commands and wait for their results.
 
 use client_protocol::session::Reply;
-use client_protocol::{Code, Command, UserId};
+use client_protocol::{Code, Command, EventBody, Key, RoomId, UserId};
 use components::edge::{Control, Input, StoreReply};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,6 +82,15 @@ impl WorldHandle {
 
     /// Runs a command of `user` (whose token was checked) and waits for its durable result, `outcome_unknown` after a bounded time.
     pub async fn command(&self, user: UserId, command: Command) -> Reply {
+        self.ask(|token| Input::Rest { token, user, command: Box::new(command) }).await
+    }
+
+    /// Appends an event that the server itself wants, whatever the actor may do, and waits as [`WorldHandle::command`] does.
+    pub async fn decree(&self, room: RoomId, actor: UserId, key: Key, body: EventBody) -> Reply {
+        self.ask(|token| Input::Server { token, room, actor, key, body: Box::new(body) }).await
+    }
+
+    async fn ask(&self, input: impl FnOnce(u64) -> Input) -> Reply {
         let (sender, receiver) = oneshot::channel();
         let token = {
             let mut rest = lock(&self.shared.rest);
@@ -90,7 +99,7 @@ impl WorldHandle {
             rest.waiting.insert(token, sender);
             token
         };
-        if !self.input(Input::Rest { token, user, command: Box::new(command) }) {
+        if !self.input(input(token)) {
             lock(&self.shared.rest).waiting.remove(&token);
             return Reply::retry_after(Code::Overloaded, 1_000);
         }

@@ -5,13 +5,14 @@
 
 mod store_suite;
 
-use client_protocol::chat::HistoryPage;
+use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
-use client_protocol::{NodeId, RoomId, SessionId, UserId};
+use client_protocol::{Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::StoreReply;
 use components::rows::{MemberRow, RoomRow};
 use server::store::{
-    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, Store, StoreError, StoreMeta, StoreWork,
+    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, SentQuery, Store, StoreError,
+    StoreMeta, StoreWork, UserPage, UserSearch,
 };
 use std::sync::{Arc, Mutex, OnceLock};
 use store_suite::Backend;
@@ -112,6 +113,33 @@ impl Store for Model {
         not_kept()
     }
     fn history(&self, _query: HistoryQuery) -> Answer<'_, HistoryPage> {
+        not_kept()
+    }
+    fn search(&self, _query: SearchQuery) -> Answer<'_, SearchPage> {
+        not_kept()
+    }
+    fn search_users(&self, _query: UserSearch) -> Answer<'_, UserPage> {
+        not_kept()
+    }
+    fn erasing(&self) -> Answer<'_, Vec<UserId>> {
+        not_kept()
+    }
+    fn finish_erase(&self, _user: UserId) -> Answer<'_, ()> {
+        not_kept()
+    }
+    fn rooms_ever(&self, _user: UserId, _after: Option<RoomId>, _limit: usize) -> Answer<'_, Vec<RoomId>> {
+        not_kept()
+    }
+    fn sent(&self, _query: SentQuery) -> Answer<'_, Vec<(Key, u64)>> {
+        not_kept()
+    }
+    fn messages(&self, _room: RoomId, _viewer: UserId, _seqs: Vec<u64>) -> Answer<'_, Vec<Message>> {
+        not_kept()
+    }
+    fn erase(&self, _room: RoomId, _user: UserId, _seqs: Vec<u64>, _erased_seq: u64) -> Answer<'_, ()> {
+        not_kept()
+    }
+    fn purge(&self) -> Answer<'_, ()> {
         not_kept()
     }
 }

@@ -249,3 +249,52 @@ async fn queries_of_quic_see_the_same() {
     }
     cast.rig.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn search_shows_what_one_may_read() {
+    let cast = cast(kind::GROUP).await;
+    let room = cast.room;
+    let search = async |person: &Person, rest: &str| cast.rig.get(person, &format!("/v1/rooms/{room}/search?{rest}")).await;
+    let (status, page) = search(&cast.ada, "q=o").await;
+    assert_eq!((status, texts(&page)), (StatusCode::OK, vec!["one"]));
+    let (_, page) = search(&cast.ada, "q=t&limit=1").await;
+    assert_eq!(texts(&page), ["three"]);
+    let (_, page) = search(&cast.ada, &format!("q=t&before={}", page["next"])).await;
+    assert_eq!((texts(&page), &page["next"]), (vec!["two"], &Value::Null));
+    let (_, page) = search(&cast.carl, "q=t").await;
+    assert_eq!(texts(&page), ["two"], "up to his going");
+    assert_eq!(page["messages"][0]["as_of"], 4);
+    is(&search(&cast.gina, "q=t").await, 404, "not_found");
+    for rest in ["q=", "q=...", "q=a&limit=0", "q=a+b+c+d+e+f+g+h+i", "text=x"] {
+        is(&search(&cast.ada, rest).await, 422, "invalid_field");
+    }
+
+    let over = async |person: &Person, rest: &str| cast.rig.get(person, &format!("/v1/search?{rest}")).await;
+    let (status, found) = over(&cast.bob, "q=fo").await;
+    assert_eq!((status, found["rooms"].as_array().unwrap().len(), &found["next"]), (StatusCode::OK, 1, &Value::Null));
+    assert_eq!((&found["rooms"][0]["room"], texts(&found["rooms"][0])), (&json!(room.to_string()), vec!["four"]));
+    let (_, found) = over(&cast.carl, "q=t").await;
+    assert_eq!(found["rooms"], json!([]), "rooms of which one is a member");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_found_by_the_start_of_a_name() {
+    let rig = Rig::new().await;
+    let ada = rig.register("ada").await;
+    for name in ["adam", "adele", "bob"] {
+        rig.register(name).await;
+    }
+    let get = async |rest: &str| rig.get(&ada, &format!("/v1/users/search?{rest}")).await;
+    let names = |page: &Value| -> Vec<String> {
+        page["users"].as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap().to_owned()).collect()
+    };
+    let (status, page) = get("q=ÁD&limit=2").await;
+    assert_eq!((status, names(&page)), (StatusCode::OK, vec!["ada".to_owned(), "adam".to_owned()]));
+    assert!(page["users"][0].get("email").is_none());
+    let (_, page) = get(&format!("q=ad&limit=2&after={}", page["next"].as_str().unwrap())).await;
+    assert_eq!((names(&page), &page["next"]), (vec!["adele".to_owned()], &Value::Null));
+    for rest in ["q=", "q=a&after=!", "q=a&limit=0", ""] {
+        is(&get(rest).await, 422, "invalid_field");
+    }
+    is(&rig.send(rig.request(Method::GET, "/v1/users/search?q=a")).await, 401, "unauthenticated");
+}

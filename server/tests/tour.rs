@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "tour/erase.rs"]
+mod erase;
 #[path = "tour/http.rs"]
 mod http;
 #[path = "tour/operations.rs"]

@@ -277,6 +277,10 @@ fn deliver_events(
                 // A page that is still being read may hold the body too: dropped, it is asked for again.
                 catch_up::drop_pages(&mut pages, *entity);
             }
+            if let EventBody::UserErased(erased) = &record.event.body {
+                hot_log::blank_user(&mut hot, room.id, erased.user);
+                catch_up::drop_pages(&mut pages, *entity);
+            }
             end_reading(&mut subscribers, record, state);
         }
         if hot.pending_bytes >= client_protocol::limits::CHUNK_BYTES_MAX {
@@ -296,16 +300,17 @@ fn deliver_events(
 
 /// Whoever went may read up to that event; whoever came back reads on.
 fn end_reading(subscribers: &mut Subscribers, record: &Record, state: &RoomState) {
-    let (EventBody::MemberLeft(changed)
-    | EventBody::MemberKicked(changed)
-    | EventBody::MemberBanned(changed)
-    | EventBody::MemberJoined(changed)
-    | EventBody::MemberAdded(changed)) = &record.event.body
-    else {
-        return;
+    let user = match &record.event.body {
+        EventBody::MemberLeft(changed)
+        | EventBody::MemberKicked(changed)
+        | EventBody::MemberBanned(changed)
+        | EventBody::MemberJoined(changed)
+        | EventBody::MemberAdded(changed) => changed.user,
+        EventBody::UserErased(erased) => erased.user,
+        _ => return,
     };
-    let gone = state.members.get(&changed.user).is_some_and(|member| !member.is_member());
-    for subscriber in subscribers.list.iter_mut().filter(|subscriber| subscriber.user == changed.user) {
+    let gone = state.members.get(&user).is_some_and(|member| !member.is_member());
+    for subscriber in subscribers.list.iter_mut().filter(|subscriber| subscriber.user == user) {
         let own_end = gone.then_some(record.event.head.seq);
         subscriber.end_seq = if gone { subscriber.end_seq.or(own_end) } else { None };
     }

@@ -91,13 +91,11 @@ pub fn apply(event: &Event, row: &mut RoomRow, rows: &mut impl Rows) -> Result<(
                 rows.put_member(member);
             }
         }
-        EventBody::RoleChanged(changed) => {
-            if let Some(mut member) = rows.member(changed.user).filter(MemberRow::is_member) {
-                row.owners -= u32::from(member.role == role::OWNER);
-                row.owners += u32::from(changed.role == role::OWNER);
-                member.role = changed.role;
-                member.seq = head.seq;
-                rows.put_member(member);
+        EventBody::RoleChanged(changed) => give_role(event, row, rows, changed.user, changed.role),
+        EventBody::UserErased(erased) => {
+            go(event, row, rows, erased.user, membership::LEFT);
+            if let Some(heir) = erased.tail.heir {
+                give_role(event, row, rows, heir, role::OWNER);
             }
         }
         EventBody::ReadMarked(marked) => {
@@ -142,6 +140,16 @@ fn enter(event: &Event, row: &mut RoomRow, rows: &mut impl Rows, user: UserId, r
         muted_until_ms: old.map_or(0, |old| old.muted_until_ms),
         seq: event.head.seq,
     });
+}
+
+fn give_role(event: &Event, row: &mut RoomRow, rows: &mut impl Rows, user: UserId, role: u8) {
+    if let Some(mut member) = rows.member(user).filter(MemberRow::is_member) {
+        row.owners -= u32::from(member.role == role::OWNER);
+        row.owners += u32::from(role == role::OWNER);
+        member.role = role;
+        member.seq = event.head.seq;
+        rows.put_member(member);
+    }
 }
 
 fn go(event: &Event, row: &mut RoomRow, rows: &mut impl Rows, user: UserId, state: u8) {
@@ -220,6 +228,31 @@ fn apply_to_message(event: &Event, body: &EventBody, rows: &mut impl Rows) {
     }
     now.as_of = seq;
     rows.put_message(target, now);
+}
+
+/// What the erase of its actor by event `erased_seq` makes of an event before that: a message is deleted, the body of an edit is gone. Rows
+/// follow with [`apply`] at once but for this, which may be much and is done lot by lot; doing it twice changes nothing.
+pub fn erase(event: &Event, rows: &mut impl Rows, erased_seq: u64) {
+    let seq = event.head.seq;
+    match &event.body {
+        EventBody::MessageEdited(_) => rows.blank(seq),
+        EventBody::MessagePosted(_) => {
+            rows.blank(seq);
+            erase_message(seq, rows, erased_seq);
+        }
+        _ => {}
+    }
+}
+
+/// What [`erase`] makes of the rows of a message.
+pub fn erase_message(seq: u64, rows: &mut impl Rows, erased_seq: u64) {
+    let Some(now) = rows.message(seq) else { return };
+    now.edits.iter().for_each(|edit| rows.blank(*edit));
+    // What was done to it between the erase and this has no meaning: it was deleted by then.
+    if !now.deleted || now.as_of > erased_seq {
+        let edited_ms = now.edited_ms;
+        rows.put_message(seq, NowRow { deleted: true, edited_ms, as_of: erased_seq, ..NowRow::default() });
+    }
 }
 
 /// Whether `user` may add `reaction` to a message: it is not there yet, and the bounds hold.

@@ -54,6 +54,10 @@ fn follow_ups(
             let body = EventBody::RoomUnlisted(RoomUnlisted { room, seq, tail });
             vec![(changed.user, Key::derived(b'u', room, seq), body)]
         }
+        EventBody::UserErased(erased) => {
+            let body = EventBody::RoomUnlisted(RoomUnlisted { room, seq, tail });
+            vec![(erased.user, Key::derived(b'u', room, seq), body)]
+        }
         EventBody::MessagePosted(posted) => {
             let addressed = |user: &UserId| *user != head.actor && state.has_member(*user) && !reading(*user);
             if state.row.kind == kind::DIRECT {

@@ -6,7 +6,7 @@
 use bevy_ecs::entity::Entity;
 use client_protocol::frame::events_frame;
 use client_protocol::limits::CHUNK_BYTES_MAX;
-use client_protocol::{Event, EventBody, RoomId};
+use client_protocol::{Event, EventBody, RoomId, UserId};
 use components::edge::Record;
 use components::limits::{HOT_LOG_BYTES_MAX, HOT_LOG_ROOM_BYTES_MAX, RECENT_DELETES_MAX};
 use components::room::{Chunk, HotLog, RoomIndex};
@@ -194,6 +194,47 @@ pub fn blank_message(hot: &mut HotLog, room: RoomId, target: u64) {
         hot.deleted.pop_front();
     }
     hot.deleted.push_back(target);
+}
+
+/// The bodies of everything that a user posted leave the hot log.
+pub fn blank_user(hot: &mut HotLog, room: RoomId, user: UserId) {
+    let pending = std::mem::take(&mut hot.pending);
+    hot.bytes -= hot.pending_bytes;
+    hot.pending = pending.into_iter().map(|record| without_body_of(user, record)).collect();
+    hot.pending_bytes = hot.pending.iter().map(|record| record.bytes.len()).sum();
+    hot.bytes += hot.pending_bytes;
+    for chunk in &mut hot.chunks {
+        let start = chunk.offsets.first().map_or(0, |start| *start as usize);
+        let events = Event::decode_records(&chunk.frame[start..]).unwrap_or_default();
+        if events.iter().any(|event| event.head.actor == user && crate::fold::blanked(event).is_some()) {
+            let records: Vec<Record> = events.into_iter().map(|event| without_body_of(user, record(event))).collect();
+            hot.bytes -= chunk.frame.len();
+            *chunk = chunk_of(room, &records);
+            hot.bytes += chunk.frame.len();
+        }
+    }
+}
+
+fn without_body_of(user: UserId, record: Record) -> Record {
+    match crate::fold::blanked(&record.event).filter(|event| event.head.actor == user) {
+        Some(event) => self::record(event),
+        None => record,
+    }
+}
+
+/// Records of a store that may not have done yet what an erase among them says.
+#[must_use]
+pub fn without_erased(mut records: Vec<Record>) -> Vec<Record> {
+    let erased = |record: &Record| match &record.event.body {
+        EventBody::UserErased(erased) => Some((record.event.head.seq, erased.user)),
+        _ => None,
+    };
+    for (seq, user) in records.iter().filter_map(erased).collect::<Vec<_>>() {
+        for record in records.iter_mut().filter(|record| record.event.head.seq < seq) {
+            *record = without_body_of(user, record.clone());
+        }
+    }
+    records
 }
 
 /// An edit that was on its way when its message was deleted loses its body.

@@ -29,10 +29,10 @@ pub struct From {
 }
 
 impl From {
-    /// Whether the world itself sent it: rates and load are not for followers, who must finish.
+    /// Whether no user sent it: rates and load are not for followers, who must finish, nor for the server itself.
     #[must_use]
     pub const fn is_world(&self) -> bool {
-        matches!(self.origin, Origin::World { .. })
+        matches!(self.origin, Origin::World { .. } | Origin::Server { .. })
     }
 
     /// Their connection, if it came over one.
@@ -131,6 +131,11 @@ fn decode_commands(
             Input::Rest { token, user, command } => {
                 let from = From { origin: Origin::Rest { token }, user, session: None };
                 receive(from, *command, &mut received, &mut outbox);
+            }
+            Input::Server { token, room, actor, key, body } => {
+                let from = From { origin: Origin::Server { token }, user: actor, session: None };
+                let submission = chat::Submission { room, key, retry: true, body: *body, deadline_us: None };
+                received.submissions.write(chat::Submitted { from, submission });
             }
             Input::Datagram { session, bytes } => {
                 let Some((entity, user)) = find(session) else { continue };

@@ -13,7 +13,7 @@ pub struct Outbox {
     pub frames: Vec<(SessionHandle, Bytes)>,
     /// Datagrams: who gets which.
     pub datagrams: Vec<(SessionHandle, Bytes)>,
-    /// Answers to REST requests.
+    /// Answers to REST requests and calls of the server itself.
     pub rest: Vec<(u64, Reply)>,
     /// Commands of followers that ended: the room and event that they follow from, and whether they did what they should.
     pub followed: Vec<(RoomId, u64, bool)>,
@@ -31,7 +31,7 @@ impl Outbox {
         }
         match origin {
             Origin::Session { session, request } => self.frame(session, &ServerFrame::Reply(request, reply)),
-            Origin::Rest { token } => self.rest.push((token, reply)),
+            Origin::Rest { token } | Origin::Server { token } => self.rest.push((token, reply)),
             Origin::World { follows: Some((room, seq)) } => self.followed.push((room, seq, reply.code() == Code::Ok)),
             Origin::World { follows: None } | Origin::Nobody => {}
         }

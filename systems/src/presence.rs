@@ -108,16 +108,17 @@ pub(crate) fn tell_again(world: &mut World, session: Entity) {
 fn note_memberships(mut settled: MessageReader<Settled>, mut watch: ResMut<PresenceWatch>) {
     for Settled { records, .. } in settled.read() {
         for record in records {
-            let (EventBody::MemberJoined(changed)
-            | EventBody::MemberAdded(changed)
-            | EventBody::MemberLeft(changed)
-            | EventBody::MemberKicked(changed)
-            | EventBody::MemberBanned(changed)) = &record.event.body
-            else {
-                continue;
+            let user = match &record.event.body {
+                EventBody::MemberJoined(changed)
+                | EventBody::MemberAdded(changed)
+                | EventBody::MemberLeft(changed)
+                | EventBody::MemberKicked(changed)
+                | EventBody::MemberBanned(changed) => changed.user,
+                EventBody::UserErased(erased) => erased.user,
+                _ => continue,
             };
-            if watch.watchers.contains_key(&changed.user) {
-                watch.changed.insert(changed.user);
+            if watch.watchers.contains_key(&user) {
+                watch.changed.insert(user);
             }
         }
     }

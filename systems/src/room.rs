@@ -183,7 +183,7 @@ fn rebuild(id: RoomId, snapshot: &RoomSnapshot) -> Result<(RoomState, Vec<Record
         return Err("the last events are not dense up to the head");
     }
     let members = snapshot.members.iter().map(|member| (member.user, member.clone())).collect();
-    Ok((RoomState { row, members }, snapshot.tail.clone()))
+    Ok((RoomState { row, members }, hot_log::without_erased(snapshot.tail.clone())))
 }
 
 /// The first event that followers have not seen, if the store did not bring it: they read from there on in pages.

@@ -6,7 +6,7 @@
 use crate::hot_log;
 use crate::ingest::ask_store;
 use crate::outbox::Outbox;
-use crate::rules::{Accounts, Ask, Verdict, about, decide, enters, gives_rights_to, subject, takes_rights};
+use crate::rules::{Accounts, Ask, Verdict, about, complete, decide, enters, gives_rights_to, subject, takes_rights};
 use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
@@ -191,6 +191,7 @@ impl Desk<'_, '_> {
             time_ms,
             entering: batch.entered.len(),
             crowded: enters(body, actor.user).any(|user| self.is_crowded(&user)),
+            operator: matches!(actor.origin, Origin::Server { .. }),
         };
         match decide(state, &ask) {
             Verdict::Append => {
@@ -214,7 +215,8 @@ impl Desk<'_, '_> {
     fn append(&mut self, message: Entity, actor: &Actor, state: &RoomState, time_ms: u64, batch: &mut Batch) {
         let Ok((.., mut draft, mut message_state, _)) = self.messages.get_mut(message) else { return };
         // The body comes back from the append if it must be tried again.
-        let Some(body) = draft.0.take() else { return };
+        let Some(mut body) = draft.0.take() else { return };
+        complete(state, &mut body);
         *message_state = MessageState::Appending;
         let last = batch.records.last().map(|last| &last.event.head);
         let (seq, message_no) = last.map_or((state.row.head, state.row.message_no), |last| (last.seq, last.message_no));
@@ -276,7 +278,7 @@ impl Desk<'_, '_> {
             let user = self.user_index.by_id.get(user).and_then(|entity| self.users.get(*entity).ok())?;
             Some(user.account.map(|row| row.map(|row| row.status)))
         };
-        if matches!(actor.origin, Origin::World { .. }) {
+        if matches!(actor.origin, Origin::World { .. } | Origin::Server { .. }) {
             return Known::Yes(Accounts::Active);
         }
         match status(&actor.user) {

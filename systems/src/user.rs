@@ -123,6 +123,7 @@ fn count_rooms(mut settled: MessageReader<Settled>, index: Res<UserIndex>, mut u
             EventBody::MemberLeft(changed) | EventBody::MemberKicked(changed) | EventBody::MemberBanned(changed) => {
                 Some(changed.user)
             }
+            EventBody::UserErased(erased) => Some(erased.user),
             _ => None,
         };
         let user_of = |user: &UserId| index.by_id.get(user).copied();

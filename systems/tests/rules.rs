@@ -40,7 +40,16 @@ fn room(members: u128) -> RoomState {
 }
 
 fn ask<'a>(actor: u128, body: &'a EventBody, target: Option<&'a Target>, time_ms: u64) -> Ask<'a> {
-    Ask { actor: user(actor), body, target, accounts: Accounts::Active, time_ms, entering: 0, crowded: false }
+    Ask {
+        actor: user(actor),
+        body,
+        target,
+        accounts: Accounts::Active,
+        time_ms,
+        entering: 0,
+        crowded: false,
+        operator: false,
+    }
 }
 
 fn code(verdict: &Verdict) -> Code {

@@ -2,7 +2,8 @@
 
 use super::{DEVICE, Sample, Value, key, room, user};
 use client_protocol::chat::{
-    Attachment, Body, EditMessage, History, MessageTail, PostMessage, React, Relation, TargetMessage, format, relation,
+    Attachment, Body, EditMessage, History, MessageTail, PostMessage, React, Relation, Search, TargetMessage, format,
+    relation,
 };
 use client_protocol::notification::MarkRead;
 use client_protocol::presence::{SetPresence, Typing, WatchPresence, state};
@@ -164,6 +165,7 @@ fn queries() -> Vec<Sample> {
     let history = |before| Query::History(History { room: room(1), before, after: 0, limit: 50, tail: NO_TAIL });
     let members = ListMembers { room: room(1), after: UserId::default(), limit: 500, tail: NO_TAIL };
     let own = History { room: RoomId::self_log(user(1)), before: 0, after: 9, limit: 100, tail: NO_TAIL };
+    let search = Search { room: room(1), text: "Éric tides".into(), before: 300, limit: 50, tail: NO_TAIL };
     vec![
         query("History/250", 40, history(250)),
         query("History/251", 41, history(251)),
@@ -174,5 +176,6 @@ fn queries() -> Vec<Sample> {
         query("History/after", 46, Query::History(own)),
         query("ListMembers", 47, Query::ListMembers(members)),
         query("ListRooms", 48, Query::ListRooms(ListRooms { offset: 100, limit: 100, tail: NO_TAIL })),
+        query("Search", 49, Query::Search(search)),
     ]
 }

@@ -6,7 +6,9 @@ use client_protocol::chat::{
     Body, BodyEdited, MessageDeleted, MessagePosted, MessageTail, PinChanged, ReactionChanged, format,
 };
 use client_protocol::notification::{Notified, ReadMarked, RoomListed, RoomUnlisted, notified};
-use client_protocol::room::{MemberChanged, RoleChanged, RoomCreated, SettingsChanged, SettingsTail, kind, role};
+use client_protocol::room::{
+    ErasedTail, MemberChanged, RoleChanged, RoomCreated, SettingsChanged, SettingsTail, UserErased, kind, role,
+};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Encode, Event, EventBody, EventHead, NodeId};
 
@@ -80,6 +82,7 @@ fn rooms() -> Vec<Sample> {
     let full = settings_full();
     let last = SettingsTail { edit_window_s: Some(900), ..SettingsTail::default() };
     let created = |settings| RoomCreated { kind: kind::GROUP, members: vec![user(2), user(3)], settings };
+    let erased = |heir| EventBody::UserErased(UserErased { user: user(1), tail: ErasedTail { heir } });
     let changed = |settings| EventBody::SettingsChanged(SettingsChanged { settings });
     let member = || MemberChanged { user: user(2), tail: NO_TAIL };
     let role_changed = RoleChanged { user: user(2), role: role::MODERATOR, tail: NO_TAIL };
@@ -93,6 +96,8 @@ fn rooms() -> Vec<Sample> {
         plain("MemberBanned", EventBody::MemberBanned(member())),
         plain("MemberUnbanned", EventBody::MemberUnbanned(member())),
         plain("RoleChanged", EventBody::RoleChanged(role_changed)),
+        record("UserErased", erased(None), &ErasedTail::default(), 1),
+        record("UserErased/heir", erased(Some(user(2))), &ErasedTail { heir: Some(user(2)) }, 1),
         record("SettingsChanged/min", changed(none.clone()), &none, 4),
         record("SettingsChanged/full", changed(full.clone()), &full, 4),
         record("SettingsChanged/last", changed(last.clone()), &last, 4),

@@ -2,7 +2,7 @@
 
 use super::client::{message_first, message_full};
 use super::{LOGIN, Sample, Value, key, records, room, user};
-use client_protocol::chat::{Body, Events, HistoryPage, Message, MessageTail, ReactionCount};
+use client_protocol::chat::{Body, Events, HistoryPage, Message, MessageTail, ReactionCount, SearchPage};
 use client_protocol::presence::{Presence, TypingNotice, state};
 use client_protocol::room::{
     Bump, MemberEntry, Members, Reset, RoomEntry, RoomEntryTail, Rooms, SubscriptionEnded, kind, reset_reason, role,
@@ -148,6 +148,8 @@ fn messages() -> Vec<Message> {
 fn chat() -> Vec<Sample> {
     let page = HistoryPage { messages: messages(), more: true, head: 401, tail: NO_TAIL };
     let none = HistoryPage { messages: vec![], more: false, head: 0, tail: NO_TAIL };
+    let found = SearchPage { messages: messages().into_iter().rev().collect(), next: 298, tail: NO_TAIL };
+    let nothing = SearchPage { messages: vec![], next: 0, tail: NO_TAIL };
     let three = records::three();
     let records: Vec<u8> = three.iter().flat_map(client_protocol::Event::record).collect();
     let one = Events { room: room(1), first_seq: 300, count: 1, records: three[0].record().into() };
@@ -155,6 +157,8 @@ fn chat() -> Vec<Sample> {
     vec![
         plain("HistoryPage", ServerFrame::HistoryPage(40, page)),
         plain("HistoryPage/none", ServerFrame::HistoryPage(41, none)),
+        plain("SearchPage", ServerFrame::SearchPage(49, found)),
+        plain("SearchPage/none", ServerFrame::SearchPage(50, nothing)),
         Sample::partial("Events", Value::Server(ServerFrame::Events(events))),
         Sample::partial("Events/one", Value::Server(ServerFrame::Events(one))),
     ]

@@ -336,6 +336,44 @@ impl Accounts {
         self.world.control(Control::AccountChanged(account));
     }
 
+    /// Sets the status of an account that was not erased; its live sessions are told.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::NotFound`]; the store.
+    pub async fn set_status(&self, user: UserId, status: u8) -> Result<Account, AuthError> {
+        self.account(user).await?;
+        let account = self.store.set_account_status(user, status, now_ms()).await?.ok_or(AuthError::NotFound("user"))?;
+        self.account_changed(AccountRow { user, status });
+        Ok(account)
+    }
+
+    /// Erases an account: only the id remains, its logins end, its live sessions are told. Its messages are [`crate::erase`]'s work.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::NotFound`], also for one that was erased; the store.
+    pub async fn set_erased(&self, user: UserId) -> Result<(), AuthError> {
+        self.set_status(user, account::ERASED).await.map(drop)
+    }
+
+    /// Whether this is the user's password, for what needs more than a token.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::InvalidCredentials`] if not; [`AuthError::NotFound`]; the address' rate, the password queue, the store.
+    pub async fn check_password(&self, from: IpAddr, user: UserId, password: String) -> Result<(), AuthError> {
+        spend(&self.logins, from)?;
+        let account = self.account(user).await?;
+        if fields::password(&password).is_err() {
+            return Err(AuthError::InvalidCredentials);
+        }
+        match self.passwords.verify(password, Some(account.password_hash)).await? {
+            true => Ok(()),
+            false => Err(AuthError::InvalidCredentials),
+        }
+    }
+
     /// An account that was not erased, by id.
     ///
     /// # Errors

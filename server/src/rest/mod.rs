@@ -15,6 +15,7 @@ mod openapi;
 pub mod ops;
 pub mod problem;
 pub mod rooms;
+pub mod search;
 mod serve;
 pub mod users;
 
@@ -107,7 +108,9 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(auth::sessions))
         .routes(routes!(auth::end_session))
         .routes(routes!(auth::jwks))
-        .routes(routes!(users::me, users::update_me))
+        .routes(routes!(users::me, users::update_me, users::erase_me))
+        .routes(routes!(users::export_me))
+        .routes(routes!(users::search))
         .routes(routes!(users::user))
         .routes(routes!(users::user_by_name))
         .routes(routes!(rooms::create, rooms::list))
@@ -121,6 +124,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(members::set_role))
         .routes(routes!(members::read_state, members::mark_read))
         .routes(routes!(messages::post, messages::history))
+        .routes(routes!(search::in_room))
+        .routes(routes!(search::in_rooms))
         .routes(routes!(messages::edit, messages::delete))
         .routes(routes!(messages::react, messages::unreact))
         .routes(routes!(messages::pin, messages::unpin))

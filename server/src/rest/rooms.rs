@@ -35,7 +35,8 @@ impl RoomKind {
     }
 
     /// The kind of a room; own logs are not shown by any call.
-    const fn of(number: u8) -> Self {
+    #[must_use]
+    pub const fn of(number: u8) -> Self {
         match number {
             kind::DIRECT => Self::Direct,
             kind::PUBLIC => Self::Public,

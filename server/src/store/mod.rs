@@ -8,10 +8,11 @@
 //! key) is unique; what is not known is said to be in doubt, never guessed.
 
 pub mod embedded;
+pub mod words;
 
-use client_protocol::chat::HistoryPage;
+use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
-use client_protocol::{NodeId, RoomId, SessionId, UserId};
+use client_protocol::{Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::{AppendRequest, ReadRequest, StoreReply};
 use components::rows::{MemberRow, RoomRow};
 use std::future::Future;
@@ -206,6 +207,97 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of messages as they are now, for `viewer`, none above `last_seq`. See [`client_protocol::chat::History`].
     fn history(&self, query: HistoryQuery) -> Answer<'_, HistoryPage>;
+
+    // Search. What is found follows from [`words`]; each query does bounded work and says where to go on.
+
+    /// Messages of a room by their words as they are now, newest first.
+    fn search(&self, query: SearchQuery) -> Answer<'_, SearchPage>;
+
+    /// Accounts that were not erased, by the start of a name, in the order of the names.
+    fn search_users(&self, query: UserSearch) -> Answer<'_, UserPage>;
+
+    // Erase and export.
+
+    /// Accounts whose status was set to erased and whose erase was not said to be finished ([`Store::finish_erase`]).
+    fn erasing(&self) -> Answer<'_, Vec<UserId>>;
+
+    /// The erase of a user was carried out in all rooms.
+    fn finish_erase(&self, user: UserId) -> Answer<'_, ()>;
+
+    /// Rooms that a user is or was a member of, or was kept out of, by id above `after`; at most `limit`.
+    fn rooms_ever(&self, user: UserId, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomId>>;
+
+    /// Events of a user in a room: key and seq, in the order of the keys.
+    fn sent(&self, query: SentQuery) -> Answer<'_, Vec<(Key, u64)>>;
+
+    /// The messages among these events of a room, as they are now.
+    fn messages(&self, room: RoomId, viewer: UserId, seqs: Vec<u64>) -> Answer<'_, Vec<Message>>;
+
+    /// Makes of events of a user what their erase by event `erased_seq` makes of them ([`systems::fold::erase`]): the bodies leave the log,
+    /// the projections and search, and are not found again once this was answered. Events of others, and later ones, stay.
+    fn erase(&self, room: RoomId, user: UserId, seqs: Vec<u64>, erased_seq: u64) -> Answer<'_, ()>;
+
+    /// Has what was overwritten or removed leave the disk, where a store keeps it for a while. May take long.
+    fn purge(&self) -> Answer<'_, ()>;
+}
+
+/// Asks what a user did in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentQuery {
+    /// The room.
+    pub room: RoomId,
+    /// The user.
+    pub user: UserId,
+    /// Events with keys above this one; `None` starts.
+    pub after: Option<Key>,
+    /// Events wanted, at least 1.
+    pub limit: usize,
+}
+
+/// Asks for messages by their words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchQuery {
+    /// The room.
+    pub room: RoomId,
+    /// Who looks (for [`client_protocol::chat::ReactionCount::mine`]).
+    pub viewer: UserId,
+    /// What is looked for.
+    pub wanted: words::Wanted,
+    /// Messages below this seq; 0 is no bound.
+    pub before: u64,
+    /// The last seq that the viewer may see.
+    pub last_seq: u64,
+    /// Messages wanted, 1 to [`client_protocol::limits::SEARCH_PAGE_MAX`].
+    pub limit: u32,
+}
+
+/// Asks for users by the start of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserSearch {
+    /// The start of a name ([`words::fold_name`]), not empty.
+    pub start: String,
+    /// Names after this one.
+    pub after: Option<NameCursor>,
+    /// Accounts wanted, 1 to [`crate::limits::USERS_PAGE_MAX`].
+    pub limit: u32,
+}
+
+/// A place in the order of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameCursor {
+    /// A name of the user ([`words::names_of`]).
+    pub name: String,
+    /// The user.
+    pub user: UserId,
+}
+
+/// Accounts that were found by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPage {
+    /// The accounts, each once, at the first of its names that matches.
+    pub accounts: Vec<Account>,
+    /// Where to go on; `None` when everything was looked at.
+    pub next: Option<NameCursor>,
 }
 
 /// Asks for a page of messages.

@@ -2,7 +2,7 @@
 
 use crate::common::{Raw, Server, head, post, register};
 use client_protocol::chat::Body;
-use client_protocol::chat::{EditMessage, History, HistoryPage, TargetMessage};
+use client_protocol::chat::{EditMessage, History, HistoryPage, Search, TargetMessage};
 use client_protocol::room::{ChangeMember, ListMembers, ListRooms, role};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, Query, RoomId, ServerFrame, UserId};
@@ -54,6 +54,32 @@ async fn history_is_messages_as_they_are_now() {
     let after = page(&session, &history(room, 0, 2, 2)).await;
     assert_eq!((seqs(&after), after.more), (vec![3, 4], true));
     assert_eq!(refusal(&session, &history(room, 0, 0, 0)).await, Code::InvalidField);
+}
+
+#[tokio::test]
+async fn search_finds_messages_as_they_are_now() {
+    let server = Server::start(&[]);
+    let account = register(&server, "mona").await;
+    let mut session = Raw::connect(&server, &account.tokens.access_token).await;
+    let room = session.create_group(Vec::new()).await;
+    for text in ["High tide", "low TIDE", "boats"] {
+        session.done(&post(room, text)).await;
+    }
+    let edit = EditMessage { head: head(room), target: 2, body: Body::text("Spring tíde"), tail: EmptyTail::default() };
+    session.done(&Command::EditMessage(edit)).await;
+    let search = |text: &str, limit| {
+        Query::Search(Search { room, text: text.to_owned(), before: 0, limit, tail: EmptyTail::default() })
+    };
+    let ServerFrame::SearchPage(_, page) = session.query(&search("tid", 10)).await else { panic!("a page was due") };
+    let found: Vec<(u64, u64)> = page.messages.iter().map(|message| (message.seq, message.as_of)).collect();
+    assert_eq!((found, page.next), (vec![(3, 5), (2, 5)], 0));
+    let ServerFrame::SearchPage(_, page) = session.query(&search("high", 10)).await else { panic!("a page was due") };
+    assert!(page.messages.is_empty());
+    assert_eq!(refusal(&session, &search("...", 10)).await, Code::InvalidField);
+    assert_eq!(refusal(&session, &search("tide", 0)).await, Code::InvalidField);
+    let other = register(&server, "nils").await;
+    let other = Raw::connect(&server, &other.tokens.access_token).await;
+    assert_eq!(refusal(&other, &search("tide", 10)).await, Code::NotFound);
 }
 
 #[tokio::test]

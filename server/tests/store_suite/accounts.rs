@@ -8,7 +8,7 @@ use components::rows::{AccountRow, account as status};
 use server::store::{Account, Login, ProfilePatch, Rotation, StoreError};
 use std::sync::Arc;
 
-fn account(n: u16, username: &str) -> Account {
+pub fn account(n: u16, username: &str) -> Account {
     Account {
         user: user(n),
         username: username.to_owned(),

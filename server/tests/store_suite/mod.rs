@@ -5,11 +5,13 @@
 
 pub mod accounts;
 pub mod append;
+pub mod erase;
 pub mod fold_model;
 pub mod history;
 pub mod lists;
 pub mod log;
 pub mod projection;
+pub mod search;
 
 use bytes::Bytes;
 use client_protocol::{Event, EventBody, RoomId, UserId};
@@ -200,6 +202,10 @@ macro_rules! conformance {
                 page_fits_in_a_frame, nothing_there;
             lists: rooms_newest_first, rooms_paged, unread_follows_marks, left_rooms_are_not_listed, direct_rooms_name_the_peer,
                 rooms_page_fits_in_a_frame, public_rooms_by_name, members_paged;
+            search: by_words, paged_newest_first, up_to_what_the_viewer_may_see, follows_edits_and_deletes,
+                opaque_bodies_are_not_found, starts_of_many_words, search_page_fits_in_a_frame, users_by_name, users_paged;
+            erase: all_rooms_ever, what_a_user_sent, erase_leaves_no_body, erase_keeps_keys_and_members, erase_is_as_of_its_event,
+                last_owner_leaves_an_heir, an_erase_is_remembered_until_it_is_finished, purge_changes_nothing_that_can_be_read;
             accounts: created_and_found, names_are_unique, racing_for_a_name, profile_is_patched, status_is_kept, erased_frees_names,
                 account_reads_of_the_world, account_checks_of_the_world, login_rotates, login_reuse_ends_it, login_expires, logins_listed_and_ended,
                 logins_survive_reopen, used_token_of_long_ago;

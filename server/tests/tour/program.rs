@@ -152,6 +152,16 @@ fn messages_are_sent_changed_read_and_counted() {
     assert_eq!(texts(&["history", "crew", "--limit", "1", "--before", &b]), [first + 1]);
     assert_eq!(texts(&["history", "crew", "--limit", "2", "--after", &first.to_string()]), [first + 1, first + 2]);
 
+    assert_eq!(texts(&["search", "crew", "EDIT"]), [first + 1], "the last word may be the start of one");
+    assert_eq!(texts(&["search", "crew", "land", "ahoy"]), [first]);
+    assert_eq!(texts(&["search", "crew", "b"]), [] as [u64; 0], "it was deleted");
+    assert_eq!(
+        texts(&["search", "crew", "a", "--limit", "2"]),
+        [first + 1, first + 4],
+        "the newest, in the order of the log"
+    );
+    assert_eq!(chat.refused("ben", &["search", "crew", "--", "--"]), (1, "invalid_field".into()));
+
     let shown = chat.text("ben", &["history", "crew"]);
     for part in
         ["ann: Land ahoy", "ann: A, edited (edited, pinned)", "👍 1", "ann: (deleted)", &format!("ben: (to {a}) Aye")]

@@ -192,6 +192,16 @@ impl ModelStore {
         seq
     }
 
+    /// Blanks what a user sent to a room before event `erased_seq`, which erases them.
+    pub fn erase(&mut self, room: RoomId, user: UserId, erased_seq: u64) {
+        let Some(RoomLog { members, events, nows, marks, .. }) = self.rooms.get_mut(&room) else { return };
+        let theirs: Vec<Event> =
+            events.iter().filter(|e| e.head.actor == user && e.head.seq < erased_seq).cloned().collect();
+        for event in theirs {
+            fold::erase(&event, &mut Projections { members, events, nows, marks }, erased_seq);
+        }
+    }
+
     /// Answers a read.
     pub fn read(&mut self, request: &ReadRequest) -> StoreReply {
         self.reads += 1;

@@ -252,6 +252,14 @@ impl Scenario {
         token
     }
 
+    /// Has the server itself append an event; answers its token.
+    pub fn send_decree(&mut self, room: RoomId, actor: UserId, body: EventBody) -> u64 {
+        self.last_token += 1;
+        let (token, key) = (self.last_token, self.key());
+        self.inputs.commands.push_back(Input::Server { token, room, actor, key, body: Box::new(body) });
+        token
+    }
+
     /// How long inputs of the next tick have waited, in microseconds.
     pub fn queue_wait_us(&mut self, us: u64) {
         self.inputs.queue_wait_us = us;

@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Show messages as they are now
     History(History),
+    /// Find messages of a room by their words
+    Search(Search),
     /// Replace the text of your message
     Edit(Edit),
     /// Delete a message
@@ -331,6 +333,21 @@ pub(crate) struct History {
     #[arg(long, value_name = "SEQ")]
     pub(crate) after: Option<u64>,
     /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) limit: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Id, name or @USERNAME
+    pub(crate) room: String,
+    /// Messages that have all these words; the last one may be the start of a longer one
+    #[arg(required = true)]
+    pub(crate) text: Vec<String>,
+    /// Messages before this seq
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    pub(crate) before: u64,
+    /// At most so many, the newest ones
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) limit: u64,
 }

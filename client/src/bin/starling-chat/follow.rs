@@ -203,6 +203,7 @@ impl Follower<'_> {
             }
             EventBody::MemberJoined(_) => format!("{who} joined"),
             EventBody::MemberLeft(_) => format!("{who} left"),
+            EventBody::UserErased(_) => format!("{who} was erased, with all that they wrote"),
             EventBody::MemberAdded(changed) => format!("{who} added {}", show(changed.user)),
             EventBody::MemberKicked(changed) => format!("{who} removed {}", show(changed.user)),
             EventBody::MemberBanned(changed) => format!("{who} banned {}", show(changed.user)),

@@ -162,6 +162,12 @@ fn put_event(object: &mut Map<String, Value>, body: &EventBody) {
             put("user", json!(changed.user.0));
             put("role", role_name(changed.role).into());
         }
+        EventBody::UserErased(erased) => {
+            put("user", json!(erased.user.0));
+            if let Some(heir) = erased.tail.heir {
+                put("heir", json!(heir.0));
+            }
+        }
         EventBody::SettingsChanged(changed) => put_settings(object, &changed.settings),
         EventBody::RoomListed(listed) => {
             put("target_room", json!(listed.room.0));

@@ -80,6 +80,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Members(args) => rooms::members(&context, args).await,
         Command::Send(args) => messages::send(&context, args).await,
         Command::History(args) => messages::history(&context, args).await,
+        Command::Search(args) => messages::search(&context, args).await,
         Command::Edit(args) => messages::edit(&context, args).await,
         Command::Delete(args) => messages::change(&context, args, messages::Change::Delete).await,
         Command::Pin(args) => messages::change(&context, args, messages::Change::Pin).await,

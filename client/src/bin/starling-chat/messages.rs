@@ -1,6 +1,6 @@
 //! Messages: posting, reading, changing.
 
-use crate::args::{Edit, History, React, Read, RoomArg, Send, Target};
+use crate::args::{Edit, History, React, Read, RoomArg, Search, Send, Target};
 use crate::context::{Context, Session};
 use crate::failure::Failure;
 use crate::json;
@@ -152,6 +152,26 @@ async fn read_history(client: &Client, room: RoomId, start: Page, limit: usize) 
             return Ok(messages);
         }
     }
+}
+
+/// Shows messages that have some words, in the order of the log.
+pub(crate) async fn search(context: &Context, args: Search) -> Result<(), Failure> {
+    let mut session = context.session()?;
+    let client = session.connect().await?;
+    let room = session.room(&client, &args.room).await?;
+    let (text, limit) = (args.text.join(" "), args.limit as usize);
+    let (mut found, mut before) = (Vec::new(), args.before);
+    while found.len() < limit {
+        let page = client.search(room, text.as_str(), before, limit - found.len()).await?;
+        found.extend(page.messages);
+        before = page.next;
+        if before == 0 {
+            break;
+        }
+    }
+    client.close().await;
+    found.reverse();
+    show_messages(&mut session, room, &found).await
 }
 
 /// Prints messages.

@@ -1,16 +1,18 @@
 //! Accounts. Changes are taken one at a time, each synced before it is answered; a password hash costs far more than that.
 
 use super::tables::{Overlay, Table, View};
-use super::{Shared, disk::Durable, keys, logins};
+use super::{Shared, disk::Durable, index, keys, logins};
+use crate::store::words::{self, names_of};
 use crate::store::{Account, ProfilePatch, StoreError};
 use client_protocol::{Decode, Encode, UserId};
 use components::rows::{AccountRow, account};
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 /// An account as it is stored.
 #[derive(Encode, Decode)]
 #[bincode(crate = "client_protocol::codec::encoding")]
-struct UserRow {
+pub(super) struct UserRow {
     user: UserId,
     username: String,
     email: String,
@@ -37,6 +39,11 @@ impl From<UserRow> for Account {
             row;
         Self { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms }
     }
+}
+
+/// The account of a row.
+pub(super) fn decode(row: UserRow) -> Account {
+    row.into()
 }
 
 /// What the world knows of an account.
@@ -75,6 +82,7 @@ pub(super) fn create(shared: &Shared, account: Account) -> Result<(), StoreError
     let user = account.user;
     overlay.put(Table::Usernames, account.username.as_bytes(), user.bytes());
     overlay.put(Table::Emails, account.email.as_bytes(), user.bytes());
+    index::names_changed(&mut overlay, user, &BTreeSet::new(), &names_of(&account));
     overlay.put_row(Table::Users, user.bytes(), &UserRow::from(account));
     overlay.commit(&shared.disk, Durable::Synced)
 }
@@ -101,6 +109,7 @@ pub(super) fn set_status(shared: &Shared, user: UserId, status: u8, now_ms: u64)
         row.status = status;
         row.updated_ms = now_ms;
         if status == account::ERASED {
+            overlay.put(Table::Erasing, user.bytes(), &[]);
             for (table, name) in [(Table::Usernames, &mut row.username), (Table::Emails, &mut row.email)] {
                 if !name.is_empty() {
                     overlay.remove(table, name.as_bytes());
@@ -124,7 +133,9 @@ fn change(
     let _one_at_a_time = shared.accounts.lock().unwrap_or_else(PoisonError::into_inner);
     let mut overlay = Overlay::new(&shared.tables);
     let Some(mut row) = overlay.row::<UserRow>(Table::Users, user.bytes())? else { return Ok(None) };
+    let before = words::names(&row.username, &row.display_name);
     change(&mut row, &mut overlay)?;
+    index::names_changed(&mut overlay, user, &before, &words::names(&row.username, &row.display_name));
     overlay.put_row(Table::Users, user.bytes(), &row);
     overlay.commit(&shared.disk, Durable::Synced)?;
     Ok(Some(row.into()))

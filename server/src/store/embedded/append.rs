@@ -1,8 +1,8 @@
 //! Appends: the one write. Takes requests into an overlay, event by event; what is committed is decided by the writer.
 
-use super::keys;
 use super::projection::Projection;
 use super::tables::{Overlay, Table};
+use super::{index, keys};
 use crate::store::StoreError;
 use client_protocol::room::kind;
 use client_protocol::{Decode, Encode, RoomId};
@@ -111,6 +111,7 @@ fn stage_record(overlay: &mut Overlay<'_>, room: RoomId, row: &RoomRow, record: 
     if is_message {
         overlay.put(Table::Messages, &keys::room_number(room, head.message_no), &head.seq.to_be_bytes());
     }
+    index::message_posted(overlay, room, &record.event);
     let mut next = Box::new(row.clone());
     let mut projection = Projection::new(overlay, room);
     fold::apply(&record.event, &mut next, &mut projection)?;

@@ -42,7 +42,8 @@ pub(super) fn page(view: &View<'_>, query: &HistoryQuery) -> Result<HistoryPage,
     Ok(HistoryPage { messages, more, head: row.head, tail: EmptyTail {} })
 }
 
-fn messages_up_to(view: &View<'_>, room: RoomId, seq: u64) -> Result<u64, StoreError> {
+/// How many messages the log holds up to a seq.
+pub(super) fn messages_up_to(view: &View<'_>, room: RoomId, seq: u64) -> Result<u64, StoreError> {
     if seq == 0 {
         return Ok(0);
     }
@@ -52,16 +53,28 @@ fn messages_up_to(view: &View<'_>, room: RoomId, seq: u64) -> Result<u64, StoreE
         .ok_or_else(|| StoreError::Corrupt(format!("event {seq} of room {room} is missing")))
 }
 
-fn message(view: &View<'_>, room: RoomId, viewer: UserId, number: u64, head: u64) -> Result<Message, StoreError> {
+/// The message with this number.
+pub(super) fn message(view: &View<'_>, room: RoomId, viewer: UserId, number: u64, head: u64) -> Result<Message, StoreError> {
     let missing = || StoreError::Corrupt(format!("message {number} of room {room} is missing"));
     let seq = view.value(Table::Messages, &keys::room_number(room, number))?;
     let seq = seq.and_then(|seq| keys::number(&seq)).ok_or_else(missing)?;
-    let event = view.event(room, seq)?.ok_or_else(missing)?;
-    let EventBody::MessagePosted(posted) = event.body else { return Err(missing()) };
+    message_at(view, room, viewer, seq, head)?.ok_or_else(missing)
+}
+
+/// The message that the event `seq` posted; `None` where it is no message.
+pub(super) fn message_at(
+    view: &View<'_>,
+    room: RoomId,
+    viewer: UserId,
+    seq: u64,
+    head: u64,
+) -> Result<Option<Message>, StoreError> {
+    let Some(event) = view.event(room, seq)? else { return Ok(None) };
+    let EventBody::MessagePosted(posted) = event.body else { return Ok(None) };
     let now: NowRow = view.row(Table::Nows, &keys::room_number(room, seq))?.unwrap_or_default();
-    Ok(Message {
+    Ok(Some(Message {
         seq,
-        message_no: number,
+        message_no: event.head.message_no,
         time_ms: event.head.time_ms,
         actor: event.head.actor,
         key: event.head.key,
@@ -73,7 +86,7 @@ fn message(view: &View<'_>, room: RoomId, viewer: UserId, number: u64, head: u64
         reactions: counted(&now.reactions, viewer),
         as_of: head,
         tail: posted.tail,
-    })
+    }))
 }
 
 /// Reactions by kind, in the order in which the first of each came. Their number is bounded by the fold.

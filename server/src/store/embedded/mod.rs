@@ -12,17 +12,24 @@
 //! | [`torn`] | what a power cut may leave |
 //! | [`read`] | the world's reads |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
+//! | [`index`], [`search`] | words and names: written, and looked for |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
+//! | [`erase`] | what a user did, room by room |
+//! | [`migrate`] | data of older versions |
 
 mod accounts;
 mod append;
 mod disk;
+mod erase;
 mod history;
+mod index;
 mod keys;
 mod logins;
+mod migrate;
 mod projection;
 mod query;
 mod read;
+mod search;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -30,16 +37,18 @@ mod torn;
 mod writer;
 
 use super::{
-    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, Store, StoreError, StoreMeta, StoreWork,
+    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, SentQuery, Store, StoreError,
+    StoreMeta, StoreWork, UserPage, UserSearch,
 };
 use crate::limits::{STORE_CACHE_BYTES, STORE_FREE_BYTES_MIN, STORE_QUERIES_MAX, STORE_READ_THREADS};
-use client_protocol::chat::HistoryPage;
+use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
-use client_protocol::{NodeId, RoomId, SessionId, UserId};
+use client_protocol::{Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::StoreReply;
 use components::rows::{MemberRow, RoomRow};
 use disk::Disk;
 use fjall::{Database, Keyspace, PersistMode};
+use migrate::SCHEMA;
 use read::ReadJob;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -47,10 +56,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use tables::{Tables, View};
 use tokio::sync::Semaphore;
-use writer::{Job, Writer};
-
-/// The schema that this version reads and writes.
-const SCHEMA: u64 = 1;
+use writer::{Erase, Job, Writer};
 
 /// How an embedded store is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,13 +120,14 @@ impl EmbeddedStore {
         let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(unusable)?;
         let disk = Disk::new(folder, options.sync, options.free_bytes_min);
-        let mut meta = None;
+        let mut found = None;
         let tables = Tables::open(&folder.join("db"), options.cache_bytes, |db, space| {
-            meta = Some(read_or_write_meta(db, space)?);
+            found = Some(read_or_write_meta(db, space)?);
             Ok(())
         })
         .map_err(|error| in_folder(folder, error))?;
-        let meta = meta.ok_or_else(|| StoreError::Corrupt("no meta".to_owned()))?;
+        let (meta, schema) = found.ok_or_else(|| StoreError::Corrupt("no meta".to_owned()))?;
+        migrate::migrate(&tables, &disk, schema).map_err(|error| in_folder(folder, error))?;
         let shared = Arc::new(Shared {
             tables,
             disk,
@@ -185,17 +192,17 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     thread.map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))
 }
 
-/// The meta of a data folder; written when there is none yet.
-fn read_or_write_meta(db: &Database, space: &Keyspace) -> Result<StoreMeta, StoreError> {
+/// The meta of a data folder and its schema; written when there is none yet.
+fn read_or_write_meta(db: &Database, space: &Keyspace) -> Result<(StoreMeta, u64), StoreError> {
     let number = |name: &str| -> Result<Option<u64>, StoreError> {
         let Some(value) = space.get(name)? else { return Ok(None) };
         keys::number(&value).map(Some).ok_or_else(|| StoreError::Corrupt(format!("{name} is no number")))
     };
     match (number("schema")?, number("epoch")?, number("node")?) {
-        (Some(SCHEMA), Some(epoch), Some(node)) => Ok(StoreMeta { epoch, node: NodeId(node as u32) }),
-        (Some(SCHEMA), _, _) => Err(StoreError::Corrupt("epoch or node is missing".to_owned())),
+        (Some(schema @ 1..=SCHEMA), Some(epoch), Some(node)) => Ok((StoreMeta { epoch, node: NodeId(node as u32) }, schema)),
+        (Some(1..=SCHEMA), _, _) => Err(StoreError::Corrupt("epoch or node is missing".to_owned())),
         (Some(schema), _, _) => {
-            Err(StoreError::Corrupt(format!("the data has schema {schema}; this version reads schema {SCHEMA}")))
+            Err(StoreError::Corrupt(format!("the data has schema {schema}; this version reads schemas 1 to {SCHEMA}")))
         }
         (None, _, _) => {
             let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -206,7 +213,7 @@ fn read_or_write_meta(db: &Database, space: &Keyspace) -> Result<StoreMeta, Stor
                 batch.insert(space, name, value.to_be_bytes());
             }
             batch.commit()?;
-            Ok(StoreMeta { epoch, node: NodeId(node) })
+            Ok((StoreMeta { epoch, node: NodeId(node) }, SCHEMA))
         }
     }
 }
@@ -343,5 +350,47 @@ impl Store for EmbeddedStore {
 
     fn history(&self, query: HistoryQuery) -> Answer<'_, HistoryPage> {
         self.reading(move |view| history::page(view, &query))
+    }
+
+    fn search(&self, query: SearchQuery) -> Answer<'_, SearchPage> {
+        self.reading(move |view| search::page(view, &query))
+    }
+
+    fn search_users(&self, query: UserSearch) -> Answer<'_, UserPage> {
+        self.reading(move |view| search::users(view, &query))
+    }
+
+    fn erasing(&self) -> Answer<'_, Vec<UserId>> {
+        self.reading(erase::erasing)
+    }
+
+    fn finish_erase(&self, user: UserId) -> Answer<'_, ()> {
+        self.blocking(move |shared| erase::finish(shared, user))
+    }
+
+    fn rooms_ever(&self, user: UserId, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomId>> {
+        self.reading(move |view| erase::rooms_ever(view, user, after, limit))
+    }
+
+    fn sent(&self, query: SentQuery) -> Answer<'_, Vec<(Key, u64)>> {
+        self.reading(move |view| erase::sent(view, &query))
+    }
+
+    fn messages(&self, room: RoomId, viewer: UserId, seqs: Vec<u64>) -> Answer<'_, Vec<Message>> {
+        self.reading(move |view| erase::messages(view, room, viewer, &seqs))
+    }
+
+    fn erase(&self, room: RoomId, user: UserId, seqs: Vec<u64>, erased_seq: u64) -> Answer<'_, ()> {
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let sent = self.jobs.send(Job::Erase(Erase { room, user, seqs, erased_seq, done }));
+        Box::pin(async move {
+            let closed = || StoreError::Unavailable("the store is closed".to_owned());
+            sent.map_err(|_| closed())?;
+            is_done.await.map_err(|_| closed())?
+        })
+    }
+
+    fn purge(&self) -> Answer<'_, ()> {
+        self.blocking(|shared| shared.tables.purge())
     }
 }

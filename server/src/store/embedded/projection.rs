@@ -1,7 +1,7 @@
 //! Projections: the rows of a room, as the fold reads and writes them, on top of an overlay.
 
-use super::keys;
 use super::tables::{Overlay, Table};
+use super::{index, keys};
 use crate::store::StoreError;
 use client_protocol::{RoomId, UserId};
 use components::rows::{MarkRow, MemberRow, NowRow};
@@ -46,6 +46,7 @@ impl Rows for Projection<'_, '_> {
 
     fn put_member(&mut self, row: MemberRow) {
         let listed = keys::user_room(row.user, self.room);
+        self.overlay.put(Table::RoomsEver, &listed, &[]);
         if row.is_member() {
             self.overlay.put(Table::RoomsOf, &listed, &[]);
         } else {
@@ -63,11 +64,17 @@ impl Rows for Projection<'_, '_> {
     }
 
     fn put_message(&mut self, seq: u64, now: NowRow) {
+        let indexed = index::message_changed(self.overlay, self.room, seq, &now);
+        let _indexed = self.read(indexed.map(Some));
         self.overlay.put_row(Table::Nows, &keys::room_number(self.room, seq), &now);
     }
 
     fn blank(&mut self, seq: u64) {
         let event = self.read(self.overlay.event(self.room, seq));
+        if let Some(event) = &event {
+            let indexed = index::message_blanked(self.overlay, self.room, event);
+            let _indexed = self.read(indexed.map(Some));
+        }
         if let Some(event) = event.as_ref().and_then(blanked) {
             self.overlay.put(Table::Events, &keys::room_number(self.room, seq), &event.record());
         }

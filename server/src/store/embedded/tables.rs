@@ -3,7 +3,10 @@
 
 use super::disk::{Disk, Durable};
 use super::torn;
-use crate::limits::{STORE_CONFLICT_EVENTS_MAX, STORE_JOURNAL_BYTES_MAX, STORE_WORKERS};
+use crate::limits::{
+    STORE_CONFLICT_EVENTS_MAX, STORE_FILLER_BYTES, STORE_JOURNAL_BYTES_MAX, STORE_JOURNAL_ROTATES_AT, STORE_PURGE_ROUNDS,
+    STORE_WORKERS,
+};
 use crate::store::StoreError;
 use client_protocol::codec::{self, Decode, Encode};
 use client_protocol::{Event, RoomId};
@@ -62,6 +65,14 @@ tables! {
     Tokens = "tokens", 4 MiB;
     /// (login, generation) -> hash of the refresh token.
     TokensOf = "tokens_of", 4 MiB;
+    /// (user, room), where there is or was a membership. Never removed.
+    RoomsEver = "rooms_ever", 4 MiB;
+    /// Accounts that were erased, and whose rooms may not know it yet.
+    Erasing = "erasing", 1 MiB;
+    /// (room, word, seq of a message that has it now).
+    Words = "words", 16 MiB;
+    /// (name, user), see [`crate::store::words::names_of`].
+    Names = "names", 2 MiB;
 }
 
 impl From<fjall::Error> for StoreError {
@@ -142,6 +153,30 @@ impl Tables {
     /// Everything that is durable now, as of this instant.
     pub(super) fn view(&self) -> View<'_> {
         View { tables: self, snapshot: self.db.snapshot() }
+    }
+
+    /// Has what was overwritten or removed leave the disk: everything goes from memory to files, the journal begins anew, and all
+    /// files are written again without what is void. Costs a copy of the whole store; views that are open keep what they see.
+    pub(super) fn purge(&self) -> Result<(), StoreError> {
+        // The database starts a new journal only when the one in use is long, so it is made long.
+        let mut filler = vec![0; STORE_FILLER_BYTES];
+        for _ in 0..STORE_JOURNAL_ROTATES_AT.div_ceil(STORE_FILLER_BYTES) + 1 {
+            getrandom::fill(&mut filler).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
+            self.space(Table::Meta).insert("filler", filler.as_slice())?;
+        }
+        // Several rounds: old journals and files are given up in the round after the one that made them void.
+        for round in 0..STORE_PURGE_ROUNDS {
+            for space in &self.spaces {
+                space.rotate_memtable_and_wait()?;
+            }
+            for space in &self.spaces {
+                space.major_compact()?;
+            }
+            self.space(Table::Meta).insert("filler", [round])?;
+        }
+        self.space(Table::Meta).remove("filler")?;
+        self.space(Table::Meta).rotate_memtable_and_wait()?;
+        self.sync()
     }
 
     /// Makes what was written without a sync durable.

@@ -4,10 +4,11 @@
 use super::Shared;
 use super::append::{stage, stage_level};
 use super::disk::Durable;
+use super::projection::Projection;
 use super::tables::{Overlay, Table, last_id_of};
 use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
 use crate::store::StoreError;
-use client_protocol::RoomId;
+use client_protocol::{RoomId, UserId};
 use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -20,8 +21,24 @@ pub(super) enum Job {
     Append(Vec<AppendRequest>),
     /// Followers of these rooms are done up to these seqs.
     Levels(Vec<(RoomId, u64)>),
+    /// Blank what a user posted.
+    Erase(Erase),
     /// Finish and end.
     Close,
+}
+
+/// Events of a user to blank.
+pub(super) struct Erase {
+    /// The room.
+    pub(super) room: RoomId,
+    /// Whose events.
+    pub(super) user: UserId,
+    /// Which ones.
+    pub(super) seqs: Vec<u64>,
+    /// The event that erases the user.
+    pub(super) erased_seq: u64,
+    /// Told when it is durable.
+    pub(super) done: tokio::sync::oneshot::Sender<Result<(), StoreError>>,
 }
 
 /// The writer's state.
@@ -77,6 +94,11 @@ impl Writer {
                     *level = seq.max(*level);
                 }
             }
+            Job::Erase(erase) => {
+                let done = self.erase(&erase);
+                // Whoever asked may have gone.
+                let _gone = erase.done.send(done);
+            }
             Job::Close => self.closing = true,
         }
     }
@@ -111,6 +133,19 @@ impl Writer {
             }
         }
         self.shared.answer(replies.into_iter().map(StoreReply::Append).collect());
+    }
+
+    fn erase(&self, erase: &Erase) -> Result<(), StoreError> {
+        let mut overlay = Overlay::new(&self.shared.tables);
+        for &seq in &erase.seqs {
+            let Some(event) = overlay.event(erase.room, seq)? else { continue };
+            if event.head.actor == erase.user && seq < erase.erased_seq {
+                let mut projection = Projection::new(&mut overlay, erase.room);
+                systems::fold::erase(&event, &mut projection, erase.erased_seq);
+                projection.finish()?;
+            }
+        }
+        overlay.commit(&self.shared.disk, Durable::Synced)
     }
 
     /// Work that is done now and then: levels are written together, since a busy room would be marked and unmarked with every append.

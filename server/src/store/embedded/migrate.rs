@@ -1,0 +1,95 @@
+//! Schemas: data of an older version is brought up to this one's when it is opened.
+//!
+//! | schema | what it added |
+//! |---|---|
+//! | 1 | the first |
+//! | 2 | the indexes of words and names, and of all rooms that a user ever was in |
+//!
+//! Each step can be done again from its start: the schema moves only when it is done, so a crash in between costs its time.
+
+use super::disk::{Disk, Durable};
+use super::tables::{Overlay, Table, Tables, View, row_of};
+use super::{accounts, index, keys};
+use crate::limits::INDEX_BATCH_ROWS;
+use crate::store::StoreError;
+use crate::store::words::names_of;
+use client_protocol::{Event, EventBody, RoomId};
+use components::rows::{MemberRow, NowRow};
+use std::collections::BTreeSet;
+
+/// The schema that this version reads and writes.
+pub(super) const SCHEMA: u64 = 2;
+
+/// Brings data of `schema` up to [`SCHEMA`].
+pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), StoreError> {
+    if schema < 2 {
+        tracing::info!(schema, "the data is of an older version: the indexes for search are made");
+        index_messages(tables, disk)?;
+        index_names(tables, disk)?;
+        index_memberships(tables, disk)?;
+    }
+    if schema < SCHEMA {
+        let mut overlay = Overlay::new(tables);
+        overlay.put(Table::Meta, b"schema", &SCHEMA.to_be_bytes());
+        overlay.commit(disk, Durable::Synced)?;
+    }
+    Ok(())
+}
+
+/// Writes the words of all messages as they are now.
+pub(super) fn index_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
+    let view = tables.view();
+    let mut overlay = Overlay::new(tables);
+    let mut rows = 0;
+    for item in view.all(Table::Events) {
+        let (key, bytes) = item.into_inner()?;
+        let event = super::tables::decode_event(&bytes)?;
+        let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
+        let room = room.ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))?;
+        let Some(event) = as_it_is_now(&view, room, event)? else { continue };
+        index::message_posted(&mut overlay, room, &event);
+        rows += 1;
+        if rows == INDEX_BATCH_ROWS {
+            rows = 0;
+            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
+        }
+    }
+    overlay.commit(disk, Durable::Later)
+}
+
+/// A message with the body that it has now; `None` for other events and where it has none.
+fn as_it_is_now(view: &View<'_>, room: RoomId, mut event: Event) -> Result<Option<Event>, StoreError> {
+    let EventBody::MessagePosted(posted) = &mut event.body else { return Ok(None) };
+    let now: NowRow = view.row(Table::Nows, &keys::room_number(room, event.head.seq))?.unwrap_or_default();
+    if now.deleted {
+        return Ok(None);
+    }
+    posted.body = now.body.unwrap_or_else(|| std::mem::take(&mut posted.body));
+    Ok(Some(event))
+}
+
+fn index_names(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
+    let view = tables.view();
+    let mut overlay = Overlay::new(tables);
+    for (n, item) in view.all(Table::Users).enumerate() {
+        let account = accounts::decode(row_of(Table::Users, item)?);
+        index::names_changed(&mut overlay, account.user, &BTreeSet::new(), &names_of(&account));
+        if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
+            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
+        }
+    }
+    overlay.commit(disk, Durable::Later)
+}
+
+fn index_memberships(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
+    let view = tables.view();
+    let mut overlay = Overlay::new(tables);
+    for (n, item) in view.all(Table::Members).enumerate() {
+        let member: MemberRow = row_of(Table::Members, item)?;
+        overlay.put(Table::RoomsEver, &keys::user_room(member.user, member.room), &[]);
+        if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
+            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
+        }
+    }
+    overlay.commit(disk, Durable::Later)
+}
