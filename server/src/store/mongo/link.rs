@@ -112,6 +112,7 @@ struct WriteErrorReply {
 pub(super) struct Link {
     client: Client,
     database: Database,
+    place: String,
     ready: AtomicBool,
     trouble: Notify,
     ended: Notify,
@@ -120,7 +121,8 @@ pub(super) struct Link {
 impl Link {
     /// A link; nothing is sent yet. Must be called on the runtime that is to do the work.
     pub(super) async fn new(uri: &str) -> Result<Self, StoreError> {
-        let unusable = |error: Error| StoreError::Unavailable(format!("MONGODB_URI cannot be used: {}", error.kind));
+        let unusable =
+            |error: Error| StoreError::Unavailable(format!("MONGODB_URI cannot be used: {}", without_secrets(uri, &error)));
         let mut options = ClientOptions::parse(uri).await.map_err(unusable)?;
         let name = options.default_database.clone().unwrap_or_else(|| super::DEFAULT_DATABASE.to_owned());
         options.app_name.get_or_insert_with(|| "starling".to_owned());
@@ -134,9 +136,16 @@ impl Link {
         options.connect_timeout = Some(MONGO_CONNECT_TIMEOUT);
         options.heartbeat_freq = Some(MONGO_PROBE_INTERVAL);
         options.max_pool_size = Some(MONGO_CONNECTIONS_MAX);
+        let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
+        let place = format!("MongoDB at {}, database {name}", hosts.join(","));
         let client = Client::with_options(options).map_err(unusable)?;
         let database = client.database(&name);
-        Ok(Self { client, database, ready: AtomicBool::new(true), trouble: Notify::new(), ended: Notify::new() })
+        Ok(Self { client, database, place, ready: AtomicBool::new(true), trouble: Notify::new(), ended: Notify::new() })
+    }
+
+    /// Which database this is, for people.
+    pub(super) fn place(&self) -> &str {
+        &self.place
     }
 
     /// Whether the database answered the last time that it was asked.
@@ -334,6 +343,15 @@ impl Link {
 fn are_duplicates(errors: &InsertManyError) -> bool {
     let are = |errors: &Vec<mongodb::error::IndexedWriteError>| errors.iter().all(|error| error.code == DUPLICATE_KEY);
     errors.write_concern_error.is_none() && errors.write_errors.as_ref().is_some_and(are)
+}
+
+/// What is wrong with a URI, unless that could show a part of a password.
+fn without_secrets(uri: &str, error: &Error) -> String {
+    if uri.contains('@') {
+        "it is not written as one (a password must be percent-encoded)".to_owned()
+    } else {
+        error.kind.to_string()
+    }
 }
 
 /// On stable storage of a majority, or the outcome is unknown.

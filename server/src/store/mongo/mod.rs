@@ -161,6 +161,12 @@ impl MongoStore {
         Ok(Self { shared, jobs, running: Mutex::new(Some(Running { runtime, ended, _node: node })) })
     }
 
+    /// Which database this is, for people; nothing secret.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.shared.link.place().to_owned()
+    }
+
     /// Runs `work` on the store's runtime, [`STORE_QUERIES_MAX`] at a time, for [`MONGO_QUERY_TIMEOUT`] at most. What was begun is
     /// finished even if nobody waits for it.
     fn ask<T, W>(&self, work: impl FnOnce(Arc<Shared>) -> W + Send + 'static) -> Answer<'_, T>
