@@ -26,6 +26,7 @@ use crate::quic::{self, Edge, EdgeDeps, EndpointError};
 use crate::rest::{self, RestDeps};
 use crate::runner::{Runner, sweep_dirty_rooms};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::mongo::MongoStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{self, TelemetryError};
 use crate::world::WorldHandle;
@@ -89,6 +90,7 @@ pub struct App {
 
 /// A server that runs. Dropping it stops it without draining.
 pub struct Running {
+    store_place: String,
     quic_address: SocketAddr,
     rest_address: SocketAddr,
     fingerprint: String,
@@ -145,10 +147,7 @@ impl App {
         let keys = Keys::load_or_create(&config.data, &config)?;
         let fingerprint = keys.fingerprint();
         let metrics = telemetry::init_metrics()?;
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(
-            &config.data.join("store"),
-            &EmbeddedOptions { sync: !config.unsafe_no_sync, ..EmbeddedOptions::default() },
-        )?);
+        let (store, store_place) = open_store(&config)?;
         let world = WorldHandle::default();
         let replies = world.clone();
         store.connect(Arc::new(move |batch| replies.store_replies(batch)));
@@ -216,6 +215,7 @@ impl App {
         let rest = background.spawn(rest::serve(listener, rest_deps, rest_stop));
         background.spawn(sweep_dirty_rooms(Arc::clone(&store), world.clone()));
         Ok(Running {
+            store_place,
             quic_address,
             rest_address,
             fingerprint,
@@ -231,6 +231,18 @@ impl App {
             background: Some(background),
         })
     }
+}
+
+/// Opens the store that the configuration names, and says which it is.
+fn open_store(config: &Config) -> Result<(Arc<dyn Store>, String), StoreError> {
+    if let Some(uri) = &config.mongodb_uri {
+        let store = MongoStore::open(uri.text(), &config.data)?;
+        let place = store.place();
+        return Ok((Arc::new(store), place));
+    }
+    let options = EmbeddedOptions { sync: !config.unsafe_no_sync, ..EmbeddedOptions::default() };
+    let store = EmbeddedStore::open(&config.data.join("store"), &options)?;
+    Ok((Arc::new(store), "embedded, in the data folder".to_owned()))
 }
 
 /// What the edge's thread is started with.
@@ -317,6 +329,12 @@ impl Running {
     #[must_use]
     pub const fn rest_address(&self) -> SocketAddr {
         self.rest_address
+    }
+
+    /// Which store this is and where, for people; nothing secret.
+    #[must_use]
+    pub fn store_place(&self) -> &str {
+        &self.store_place
     }
 
     /// SHA-256 of the certificate, as text.

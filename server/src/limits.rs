@@ -233,3 +233,48 @@ pub const RATE_ADDRESSES_MAX: usize = 65_536;
 
 const _: () = assert!(PAGE_DEFAULT as usize <= client_protocol::limits::HISTORY_PAGE_MAX);
 const _: () = assert!(LIVE_LOGIN_TIME.as_secs() <= 5, "account facts are enforced within 5 s (promise P5)");
+
+// The MongoDB store.
+
+/// The time that one command to the database may take before its outcome counts as unknown.
+pub const MONGO_CALL_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The time that the database is asked to spend on one command at most.
+pub const MONGO_SERVER_TIME: Duration = Duration::from_millis(1_200);
+/// The time to reach a server at all, and to find one that takes writes.
+pub const MONGO_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// The time in which a start must have reached the database and made its indexes.
+pub const MONGO_OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the driver looks for a server that takes writes, and we whether it answers.
+pub const MONGO_PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// Connections to each server at most.
+pub const MONGO_CONNECTIONS_MAX: u32 = 32;
+/// Documents of one insert.
+pub const MONGO_INSERT_EVENTS_MAX: usize = 200;
+/// Statements of one update command.
+pub const MONGO_UPDATES_MAX: usize = 500;
+/// Events of one pass of a projection that has to catch up.
+pub const MONGO_FOLD_EVENTS_MAX: usize = 1_000;
+/// Batches of appends that are under way at a time; what comes meanwhile becomes the next batch.
+pub const MONGO_WAVES_MAX: usize = 4;
+/// Inserts of one batch that are under way at a time.
+pub const MONGO_INSERTS_MAX: usize = 8;
+/// Appends of single rooms that are resolved at a time; others wait their turn.
+pub const MONGO_RESOLVES_MAX: usize = 16;
+/// Reads of the world that are under way at a time; others wait their turn.
+pub const MONGO_READS_MAX: usize = 32;
+/// The first pause before something is tried again…
+pub const MONGO_RETRY_MIN: Duration = Duration::from_millis(10);
+/// … which doubles up to this one.
+pub const MONGO_RETRY_MAX: Duration = Duration::from_millis(400);
+/// The time that a query or a change outside of logs is tried for before it fails.
+pub const MONGO_QUERY_TIMEOUT: Duration = Duration::from_secs(4);
+/// Rooms and member rows that the writer remembers, each for one, before it forgets the older half.
+pub const MONGO_CACHED_ROWS_MAX: usize = 200_000;
+/// The time that appends whose outcome is not known get to be resolved when the store closes.
+pub const MONGO_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rooms that are marked as dirty and read at a start.
+pub const MONGO_DIRTY_ROOMS_MAX: usize = 1_000_000;
+
+const _: () = assert!(MONGO_SERVER_TIME.as_millis() < MONGO_CALL_TIMEOUT.as_millis());
+const _: () = assert!(MONGO_CALL_TIMEOUT.as_millis() < client_protocol::limits::REQUEST_TIMEOUT_MS as u128);
+const _: () = assert!(MONGO_INSERT_EVENTS_MAX >= components::limits::APPEND_EVENTS_MAX);

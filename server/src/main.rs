@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             println!("  QUIC  {}  (ALPN starling/1)", running.quic_address());
             println!("  REST  http://{rest}  (docs at http://{rest}/docs)");
             println!("  data  {}", data.display());
+            println!("  store {}", running.store_place());
             println!("  cert  SHA-256 {}", running.fingerprint());
             match running.on_signal() {
                 Ok(stop) => {

@@ -1,15 +1,24 @@
-//! The thinnest thread through everything: register, connect, make a room, read it, post, crash, resume.
+//! The thinnest thread through everything: register, connect, make a room, read it, post, crash, resume; on either store.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
 use client_protocol::{Code, EventBody};
-use common::{Raw, Server, head, post, post_as, raw, register, step, text_of};
+use common::{Raw, Server, Stored, head, post, post_as, raw, register, step, text_of};
 use starling_client::{After, RoomItem};
 
 #[tokio::test]
 async fn from_registration_to_resume_after_a_crash() {
-    let mut server = Server::start_for_restarts(&[]);
+    from_registration_to_resume(Stored::Embedded).await;
+}
+
+#[tokio::test]
+async fn from_registration_to_resume_after_a_crash_on_mongodb() {
+    from_registration_to_resume(Stored::Mongo).await;
+}
+
+async fn from_registration_to_resume(stored: Stored) {
+    let mut server = Server::start_for_restarts(stored, &[]);
     let alice = register(&server, "alice").await;
     let token = alice.tokens.access_token.clone();
     let device = raw::device();
@@ -50,7 +59,16 @@ async fn from_registration_to_resume_after_a_crash() {
 
 #[tokio::test]
 async fn the_client_library_follows_a_room_through_a_crash() {
-    let mut server = Server::start_for_restarts(&[]);
+    the_client_library_follows_a_room(Stored::Embedded).await;
+}
+
+#[tokio::test]
+async fn the_client_library_follows_a_room_through_a_crash_on_mongodb() {
+    the_client_library_follows_a_room(Stored::Mongo).await;
+}
+
+async fn the_client_library_follows_a_room(stored: Stored) {
+    let mut server = Server::start_for_restarts(stored, &[]);
     let bob = register(&server, "bob").await;
     let client = server.client(&bob).connect().await.unwrap();
     let room = client.create_room(starling_client::NewRoom::public("Lobby")).await.unwrap();

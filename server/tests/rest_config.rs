@@ -143,9 +143,23 @@ fn secrets_are_long_and_never_shown() {
 
 #[test]
 fn what_this_version_does_not_have_is_said() {
-    assert!(case().env("MONGODB_URI", "mongodb://127.0.0.1").error().contains("only the embedded store"));
     assert!(case().env("MSG_BROKER_URL", "amqp://127.0.0.1").error().contains("MSG_BROKER_URL"));
-    assert!(case().env("MONGODB_URI", "").load().is_ok());
+    assert!(case().env("MSG_BROKER_URL", "").load().is_ok());
+}
+
+#[test]
+fn the_store_is_chosen_by_its_uri() {
+    assert_eq!(case().run().mongodb_uri, None);
+    assert_eq!(case().env("MONGODB_URI", "").run().mongodb_uri, None);
+    let uri = "mongodb://ann:hunter2@127.0.0.1/chat";
+    let config = case().env("MONGODB_URI", uri).run();
+    assert_eq!(config.mongodb_uri.as_ref().unwrap().text(), uri);
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let error = case().env("MONGODB_URI", "http://ann:hunter2@127.0.0.1").error();
+    assert!(error.contains("mongodb://") && !error.contains("hunter2"), "{error}");
+    let error = case().env("MONGODB_URI", uri).args(&["--unsafe-no-sync"]).error();
+    assert!(error.contains("unsafe_no_sync"), "{error}");
+    assert!(!case().args(&["--help"]).print().contains("--mongodb-uri"));
 }
 
 #[test]

@@ -18,10 +18,8 @@ use std::time::Duration;
 /// The file that is read if it exists and none is named.
 pub const DEFAULT_FILE: &str = "./starling.toml";
 /// Names of the original system that have no meaning here yet, and what to do about them.
-const NOT_YET: &[(&str, &str)] = &[
-    ("MONGODB_URI", "this version has only the embedded store, in the data folder: unset MONGODB_URI, and see --data"),
-    ("MSG_BROKER_URL", "this version runs all services in one process, without a broker: unset MSG_BROKER_URL"),
-];
+const NOT_YET: &[(&str, &str)] =
+    &[("MSG_BROKER_URL", "this version runs all services in one process, without a broker: unset MSG_BROKER_URL")];
 
 /// Variables that are no settings of the server: the file's place, and what `starling-chat` reads.
 const OTHER_VARIABLES: &[&str] = &[
@@ -54,6 +52,12 @@ impl Secret {
     pub const fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// The text itself.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -74,8 +78,10 @@ pub enum LogFormat {
 /// What the server was told. See [`settings::SETTINGS`] for what each may be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Folder of the store and the keys.
+    /// Folder of the keys and, unless MongoDB is the store, of the store.
     pub data: PathBuf,
+    /// The MongoDB database that is the store; the embedded store where there is none.
+    pub mongodb_uri: Option<Secret>,
     /// Address that REST and QUIC listen on.
     pub host: IpAddr,
     /// Port of REST (TCP); 0 takes any free one.
@@ -194,6 +200,7 @@ impl Config {
     fn unset() -> Self {
         Self {
             data: PathBuf::new(),
+            mongodb_uri: None,
             host: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             port: 0,
             quic_port: 0,
@@ -321,6 +328,13 @@ impl Config {
             found: "nothing".to_owned(),
             allowed: format!("a path, since {given} is {}", path.as_deref().unwrap_or(Path::new("")).display()),
         };
+        if self.unsafe_no_sync && self.mongodb_uri.is_some() {
+            return Err(ConfigError::Value {
+                key: "unsafe_no_sync".to_owned(),
+                found: "true".to_owned(),
+                allowed: "false, since mongodb_uri is set: the database syncs".to_owned(),
+            });
+        }
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => Err(pair("tls_key", "tls_cert", &self.tls_cert)),
             (None, Some(_)) => Err(pair("tls_cert", "tls_key", &self.tls_key)),
@@ -360,6 +374,12 @@ impl Config {
             idle_us: self.idle_s * 1_000_000,
         }
     }
+}
+
+/// The URI of a database as the table takes it; whether it is a good one is found out by the driver.
+fn mongodb_uri(text: &str) -> Option<Secret> {
+    let is_uri = ["mongodb://", "mongodb+srv://"].iter().any(|scheme| text.starts_with(scheme));
+    is_uri.then(|| Secret::new(text.to_owned()))
 }
 
 /// A secret as the table takes it.

@@ -1,6 +1,6 @@
 //! The settings: one row each. Help, file, environment and flags all follow from this table.
 
-use super::{Config, LogFormat, jwt_secret};
+use super::{Config, LogFormat, jwt_secret, mongodb_uri};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -122,7 +122,10 @@ settings! {
     }
     "Storage" {
         data, "STARLING_DATA", "PATH", "./data", "the path of a folder",
-            "Folder of the store and the keys", |c, t| put(&mut c.data, path(t));
+            "Folder of the keys and of the embedded store", |c, t| put(&mut c.data, path(t));
+        mongodb_uri, "MONGODB_URI", "SECRET", "", "a URI that begins with mongodb:// or mongodb+srv://",
+            "MongoDB as the store; its path names the database (without one: starling). Without it, the embedded store",
+            |c, t| put(&mut c.mongodb_uri, mongodb_uri(t).map(Some));
         unsafe_no_sync, "STARLING_UNSAFE_NO_SYNC", BOOL, "false", "true or false",
             "Acknowledge before the disk has it; for measurements only: a power cut loses acknowledged messages",
             |c, t| put(&mut c.unsafe_no_sync, yes_or_no(t));

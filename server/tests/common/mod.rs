@@ -3,11 +3,14 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod chat;
+#[path = "../mongo_server/mod.rs"]
+pub mod mongo_server;
 pub mod process;
 pub mod raw;
 pub mod web;
 
-pub use process::Server;
+#[allow(unused_imports)]
+pub use process::{Server, Stored};
 #[allow(unused_imports)]
 pub use raw::{Hooked, Raw};
 

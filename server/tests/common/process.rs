@@ -1,5 +1,6 @@
 //! One server process: started, killed, started again on the same folder and ports, stopped.
 
+use super::mongo_server::{self, Database};
 use starling_client::rest::{LoggedIn, Rest};
 use starling_client::{Client, ClientBuilder};
 use std::io::{BufRead, BufReader};
@@ -20,12 +21,22 @@ pub fn signal(pid: u32, name: &str) {
     assert!(signalled.success());
 }
 
+/// Which store a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// In its folder.
+    Embedded,
+    /// In a database of its own, on the MongoDB server of the tests.
+    Mongo,
+}
+
 /// A server and its folder. Dropping it kills the process.
 pub struct Server {
     folder: TempDir,
     args: Vec<String>,
     env: Vec<(String, String)>,
     child: Option<Child>,
+    database: Option<Database>,
     pub rest: SocketAddr,
     pub quic: SocketAddr,
 }
@@ -42,7 +53,16 @@ impl Server {
     }
 
     /// A server whose ports are not of the range that the system gives to clients: nobody takes them while it is down.
-    pub fn start_for_restarts(args: &[&str]) -> Self {
+    pub fn start_for_restarts(stored: Stored, args: &[&str]) -> Self {
+        let database = (stored == Stored::Mongo).then(mongo_server::database);
+        let env: Vec<(&str, &str)> = database.iter().map(|database| ("MONGODB_URI", database.uri.as_str())).collect();
+        let mut server = Self::start_on_own_ports(args, &env);
+        server.database = database;
+        server
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_on_own_ports(args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut random = super::Random(uuid::Uuid::new_v4().as_u128() as u64);
         let mut port = || 15_000 + u16::try_from(random.below(15_000)).unwrap();
         loop {
@@ -50,7 +70,7 @@ impl Server {
             let free = std::net::TcpListener::bind(("127.0.0.1", rest)).is_ok()
                 && std::net::UdpSocket::bind(("127.0.0.1", quic)).is_ok();
             if free {
-                return Self::start_on(rest, quic, args, &[]);
+                return Self::start_on(rest, quic, args, env);
             }
         }
     }
@@ -60,7 +80,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("starling-test-").tempdir().unwrap();
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut server = Self { folder, args, env, child: None, rest: nowhere, quic: nowhere };
+        let mut server = Self { folder, args, env, child: None, database: None, rest: nowhere, quic: nowhere };
         server.rest.set_port(rest);
         server.quic.set_port(quic);
         server.spawn();

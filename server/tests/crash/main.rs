@@ -4,7 +4,8 @@
 //! acknowledgement goes into a ledger outside of the server. In the end ledger, followers, history, room lists and own logs are held
 //! against each other.
 //!
-//! `STARLING_CRASH_KILLS` is the number of kills (25), `STARLING_CRASH_SEED` chooses the moments.
+//! It runs on either store. `STARLING_CRASH_KILLS` is the number of kills (25; 10 on MongoDB, where what is checked in the end takes the
+//! server of the tests long), `STARLING_CRASH_SEED` chooses the moments.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../common/mod.rs"]
@@ -16,7 +17,7 @@ mod load;
 
 use clients::{library_follower, library_sender, raw_follower, raw_sender};
 use common::raw::Place;
-use common::{Random, Raw, Server, register};
+use common::{Random, Raw, Server, Stored, register};
 use load::{Account, Load};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,11 +33,20 @@ fn from_env(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_sigkill() {
-    let kills = from_env("STARLING_CRASH_KILLS", 25);
+    survives_sigkill(Stored::Embedded, 25).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_sigkill_on_mongodb() {
+    survives_sigkill(Stored::Mongo, 10).await;
+}
+
+async fn survives_sigkill(stored: Stored, kills: u64) {
+    let kills = from_env("STARLING_CRASH_KILLS", kills);
     let seed = from_env("STARLING_CRASH_SEED", 1);
     let mut random = Random(seed);
     let rates = ["--user-rate", "1000000", "--user-burst", "1000000", "--room-rate", "1000000", "--room-burst", "1000000"];
-    let mut server = Server::start_for_restarts(&rates);
+    let mut server = Server::start_for_restarts(stored, &rates);
     let mut accounts = Vec::new();
     for name in ["ann", "bob", "cat", "dan", "eve"] {
         accounts.push(Arc::new(Account::new(&server, register(&server, name).await)));

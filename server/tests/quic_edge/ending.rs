@@ -1,7 +1,7 @@
 //! How the server ends: by a signal, or not at all.
 
 use crate::common::raw::{assert_closed, connect, device, transport};
-use crate::common::{Hooked, Raw, Server, post, register, step};
+use crate::common::{Hooked, Raw, Server, Stored, post, register, step};
 use client_protocol::room::LIVE;
 use client_protocol::{CloseCode, Code, ServerFrame};
 use quinn::ConnectionError;
@@ -47,7 +47,7 @@ async fn a_drain_answers_what_was_asked() {
 #[tokio::test]
 async fn a_drain_answers_all_that_it_took_from_senders_that_never_stop() {
     let args = ["--drain-s", "1", "--user-rate", "1000000", "--user-burst", "1000000"];
-    let mut server = Server::start_for_restarts(&args);
+    let mut server = Server::start_for_restarts(Stored::Embedded, &args);
     let account = register(&server, "tess").await;
     let mut session = Raw::connect(&server, &account.tokens.access_token).await;
     let room = session.create_group(Vec::new()).await;
@@ -81,7 +81,7 @@ async fn a_drain_answers_all_that_it_took_from_senders_that_never_stop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_ends_when_everybody_has_gone() {
-    let mut server = Server::start_for_restarts(&["--drain-s", "60"]);
+    let mut server = Server::start_for_restarts(Stored::Embedded, &["--drain-s", "60"]);
     let account = register(&server, "vera").await;
     let client = server.client(&account).connect().await.unwrap();
     let mut items = client.session_items();
@@ -122,7 +122,7 @@ async fn a_second_signal_ends_at_once() {
 
 #[tokio::test]
 async fn clients_of_a_crashed_server_learn_it_from_the_next_one() {
-    let mut server = Server::start_for_restarts(&[]);
+    let mut server = Server::start_for_restarts(Stored::Embedded, &[]);
     let account = register(&server, "xaver").await;
     let mut patient = transport();
     patient.max_idle_timeout(Some(Duration::from_secs(600).try_into().unwrap()));

@@ -2,7 +2,7 @@
 
 use crate::common::chat::Chat;
 use crate::common::web::{Person, Web};
-use crate::common::{Raw, Server, head, post_as, raw, register, step};
+use crate::common::{Raw, Server, Stored, head, post_as, raw, register, step};
 use client_protocol::{CloseCode, ServerFrame};
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -57,7 +57,10 @@ fn a_bad_configuration_is_refused_with_its_reasons() {
     let said = refused(&[], &[("JWT_SECRET", "hunter2")], None);
     names(&said, &["JWT_SECRET", "7 bytes", "at least 32 bytes"]);
     assert!(!said.contains("hunter2"), "{said}");
-    names(&refused(&[], &[("MONGODB_URI", "mongodb://x")], None), &["MONGODB_URI"]);
+    let said = refused(&[], &[("MONGODB_URI", "amqp://ann:hunter2@x")], None);
+    names(&said, &["MONGODB_URI", "mongodb://"]);
+    assert!(!said.contains("hunter2"), "{said}");
+    names(&refused(&[], &[("MSG_BROKER_URL", "amqp://x")], None), &["MSG_BROKER_URL"]);
 }
 
 #[test]
@@ -107,7 +110,7 @@ async fn an_interrupt_drains_and_ends_well() {
 
 #[tokio::test]
 async fn the_data_folder_is_kept_over_a_restart() {
-    let mut server = Server::start_for_restarts(&[]);
+    let mut server = Server::start_for_restarts(Stored::Embedded, &[]);
     let web = Web::new(&server);
     let ann = web.register("ann").await;
     let certificate = std::fs::read(server.certificate()).unwrap();

@@ -1,7 +1,7 @@
 //! `starling-chat tail`: live, from a place on, over a crash of the server, to the end of a membership.
 
-use crate::common::Server;
 use crate::common::chat::{Chat, Following};
+use crate::common::{Server, Stored};
 use serde_json::{Value, json};
 
 /// Everything until the program ends: seqs and kinds of the events.
@@ -65,7 +65,7 @@ fn a_tail_shows_what_was_and_what_comes() {
 #[test]
 fn a_tail_and_a_sender_miss_nothing_over_kill_9() {
     const MESSAGES: usize = 60;
-    let mut server = Server::start_for_restarts(&[]);
+    let mut server = Server::start_for_restarts(Stored::Embedded, &[]);
     let chat = Chat::new(&server);
     chat.register("ann");
     chat.register("ben");

@@ -5,8 +5,8 @@
 use super::tables::{Table, View};
 use super::{keys, query};
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
-use crate::store::{HistoryQuery, StoreError};
-use client_protocol::chat::{HistoryPage, Message, ReactionCount};
+use crate::store::{HistoryQuery, StoreError, counted_reactions};
+use client_protocol::chat::{HistoryPage, Message};
 use client_protocol::limits::HISTORY_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{EventBody, RoomId, UserId};
@@ -83,24 +83,8 @@ pub(super) fn message_at(
         edited_ms: now.edited_ms,
         deleted: now.deleted,
         pinned: now.pinned,
-        reactions: counted(&now.reactions, viewer),
+        reactions: counted_reactions(&now.reactions, viewer),
         as_of: head,
         tail: posted.tail,
     }))
-}
-
-/// Reactions by kind, in the order in which the first of each came. Their number is bounded by the fold.
-fn counted(reactions: &[(String, UserId)], viewer: UserId) -> Vec<ReactionCount> {
-    let mut counts: Vec<ReactionCount> = Vec::new();
-    for (reaction, user) in reactions {
-        let mine = *user == viewer;
-        match counts.iter_mut().find(|count| count.reaction == *reaction) {
-            Some(count) => {
-                count.count += 1;
-                count.mine |= mine;
-            }
-            None => counts.push(ReactionCount { reaction: reaction.clone(), count: 1, mine, tail: EmptyTail::default() }),
-        }
-    }
-    counts
 }

@@ -1,0 +1,154 @@
+//! Accounts: one document each; names are unique through two indexes.
+
+use super::documents::id;
+use super::link::{Fault, Link, Pauses};
+use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME};
+use super::{documents, logins};
+use crate::store::{Account, ProfilePatch, StoreError};
+use client_protocol::UserId;
+use components::rows::{AccountRow, account};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::ReturnDocument;
+use serde::{Deserialize, Serialize};
+
+/// What stands in the names of an erased account, before its id: a character that no name may have, since a missing name would count
+/// as equal to another missing one.
+const ERASED: &str = "erased:";
+
+/// An account as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct UserDoc {
+    #[serde(rename = "_id")]
+    id: String,
+    username: String,
+    email: String,
+    display_name: String,
+    bio: String,
+    avatar_url: String,
+    password_hash: String,
+    status: u8,
+    created_ms: u64,
+    updated_ms: u64,
+}
+
+impl From<Account> for UserDoc {
+    fn from(account: Account) -> Self {
+        let Account { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms } =
+            account;
+        let id = id(user.bytes());
+        Self { id, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms }
+    }
+}
+
+impl TryFrom<UserDoc> for Account {
+    type Error = StoreError;
+
+    fn try_from(doc: UserDoc) -> Result<Self, StoreError> {
+        let UserDoc { id, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms } =
+            doc;
+        let user = UserId::from_bytes(documents::id_bytes(&id)?);
+        let given = |name: String| if status == account::ERASED { String::new() } else { name };
+        let (username, email) = (given(username), given(email));
+        Ok(Self { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms })
+    }
+}
+
+/// What the world knows of an account.
+pub(super) async fn account_row(link: &Link, user: UserId) -> Result<Option<AccountRow>, Fault> {
+    let found: Option<UserDoc> = link.one(USER.equal([id(user.bytes()).into()])).await?;
+    Ok(found.map(|found| AccountRow { user, status: found.status }))
+}
+
+/// An account by id.
+pub(super) async fn by_id(link: &Link, user: UserId) -> Result<Option<Account>, Fault> {
+    let found: Option<UserDoc> = link.one(USER.equal([id(user.bytes()).into()])).await?;
+    Ok(found.map(Account::try_from).transpose()?)
+}
+
+/// An account by username or e-mail address.
+pub(super) async fn by_name(link: &Link, name: &str) -> Result<Option<Account>, Fault> {
+    for shape in [USER_BY_USERNAME, USER_BY_EMAIL] {
+        let found: Option<UserDoc> = link.one(shape.equal([name.into()])).await?;
+        if let Some(found) = found.filter(|found| found.status != account::ERASED) {
+            return Ok(Some(found.try_into()?));
+        }
+    }
+    Ok(None)
+}
+
+/// Adds an account. Tries again until it is known whether it is in; [`super::MongoStore`] bounds the time.
+pub(super) async fn create(link: &Link, account: Account) -> Result<(), StoreError> {
+    let doc = UserDoc::from(account);
+    let mut pauses = Pauses::new();
+    loop {
+        match link.insert(Collection::Users, &doc).await {
+            Ok(()) => return Ok(()),
+            Err(Fault::Taken) => {
+                // An attempt of ours may have landed.
+                let same: Option<UserDoc> = link.one(USER.equal([doc.id.as_str().into()])).await?;
+                match same {
+                    Some(same) if same == doc => return Ok(()),
+                    Some(_) => return Err(StoreError::Unavailable(format!("there is an account {} already", doc.id))),
+                    None => {}
+                }
+                if link.one::<UserDoc>(USER_BY_USERNAME.equal([doc.username.as_str().into()])).await?.is_some() {
+                    return Err(StoreError::UsernameTaken);
+                }
+                if link.one::<UserDoc>(USER_BY_EMAIL.equal([doc.email.as_str().into()])).await?.is_some() {
+                    return Err(StoreError::EmailTaken);
+                }
+                // Not visible yet.
+            }
+            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether an account was added"),
+            Err(fault) => return Err(fault.into()),
+        }
+        pauses.pause().await;
+    }
+}
+
+/// Changes a profile.
+pub(super) async fn update_profile(
+    link: &Link,
+    user: UserId,
+    patch: ProfilePatch,
+    now_ms: u64,
+) -> Result<Option<Account>, Fault> {
+    let texts = [("display_name", patch.display_name), ("bio", patch.bio), ("avatar_url", patch.avatar_url)];
+    let mut set: Document =
+        texts.into_iter().filter_map(|(field, text)| Some((field.to_owned(), Bson::String(text?)))).collect();
+    set.insert("updated_ms", now_ms as i64);
+    change(link, user, set).await
+}
+
+/// Sets the status. Of an erased account only the id remains: its names are free again, its logins are ended.
+pub(super) async fn set_status(link: &Link, user: UserId, status: u8, now_ms: u64) -> Result<Option<Account>, Fault> {
+    let mut set = doc! { "status": i32::from(status), "updated_ms": now_ms as i64 };
+    if status != account::ERASED {
+        return change(link, user, set).await;
+    }
+    let nobody = format!("{ERASED}{}", id(user.bytes()));
+    set.extend(doc! { "username": &nobody, "email": nobody });
+    for text in ["display_name", "bio", "avatar_url", "password_hash"] {
+        set.insert(text, "");
+    }
+    // Before, so that none stays if this ends half-way; and after, for those that came meanwhile.
+    logins::end_all(link, user).await?;
+    let after = change(link, user, set).await?;
+    logins::end_all(link, user).await?;
+    Ok(after)
+}
+
+/// Sets fields; doing so twice changes nothing more, so what is not known is tried again.
+async fn change(link: &Link, user: UserId, set: Document) -> Result<Option<Account>, Fault> {
+    let collection = link.collection::<UserDoc>(Collection::Users);
+    let mut pauses = Pauses::new();
+    loop {
+        let filter = USER.equal([id(user.bytes()).into()]).document();
+        let update = collection.find_one_and_update(filter, doc! { "$set": set.clone() });
+        match link.call(update.return_document(ReturnDocument::After).into_future()).await {
+            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether an account was changed"),
+            found => return Ok(found?.map(Account::try_from).transpose()?),
+        }
+        pauses.pause().await;
+    }
+}

@@ -1,0 +1,485 @@
+//! Appends: the one write. A batch of them, of many rooms, goes in with as few inserts as can be; whatever does not go as planned is
+//! resolved room by room, for as long as it takes.
+//!
+//! - The index on the events' ids decides who stands at (room, seq), the one on (room, actor, key) that nobody stands there twice.
+//! - Presence proves, absence proves nothing: where the outcome of an insert is not known, the same events are sent again until they
+//!   are acknowledged by a majority, or a majority read shows who stands there. A write that lands late finds its place taken, by
+//!   itself or by another, and changes nothing.
+//! - `Unavailable` is said only where no attempt was made whose outcome is not known.
+
+use super::Shared;
+use super::documents::{DirtyDoc, EventDoc, RoomDoc, dirty_id, id, key_of};
+use super::link::{DUPLICATE_KEY, Fault, Link, Pauses, Statement};
+use super::projection::{Cached, Logged, Writes, advance};
+use super::queries::{Collection, DIRTY, EVENT_OF_KEY, ROOM};
+use super::read::read_log;
+use crate::limits::{MONGO_FOLD_EVENTS_MAX, STORE_CONFLICT_EVENTS_MAX};
+use client_protocol::RoomId;
+use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
+use components::rows::RoomRow;
+use mongodb::bson::{Bson, serialize_to_document};
+use mongodb::error::{ErrorKind, InsertManyError};
+
+/// An append that is under way.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// What was asked.
+    pub(super) request: AppendRequest,
+    /// The room right before the append, if it is known.
+    pub(super) cached: Option<Cached>,
+    /// Whether this node has marked the room as dirty.
+    pub(super) is_marked: bool,
+    /// So many of its events may go in: the others do not follow from the log.
+    usable: usize,
+    /// So many are in.
+    appended: usize,
+    /// An attempt was made whose outcome is not known.
+    is_doubted: bool,
+    /// The last attempt found a place or a key taken.
+    is_taken: bool,
+    /// The world was told that the outcome is in doubt.
+    is_said: bool,
+}
+
+/// How an insert of one append ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inserted {
+    /// All that was sent is in.
+    All,
+    /// So many are in; the place or the key of the next one is taken.
+    Taken(usize),
+    /// So many are in, and no more.
+    Refused(usize),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Open {
+    /// An append that was not begun.
+    pub(super) const fn new(request: AppendRequest, cached: Option<Cached>, is_marked: bool) -> Self {
+        let usable = request.records.len();
+        Self { request, cached, is_marked, usable, appended: 0, is_doubted: false, is_taken: false, is_said: false }
+    }
+
+    const fn room(&self) -> RoomId {
+        self.request.room
+    }
+
+    /// The seq of the next event that is not known to be in.
+    const fn next_seq(&self) -> u64 {
+        self.request.expected_seq + self.appended as u64
+    }
+
+    const fn is_in(&self) -> bool {
+        self.appended == self.usable
+    }
+
+    /// What to say once all that is usable is in.
+    const fn done(&self) -> AppendThen {
+        if self.usable == self.request.records.len() { AppendThen::Done } else { AppendThen::Unavailable }
+    }
+
+    fn reply(&self, appended: usize, then: AppendThen) -> StoreReply {
+        StoreReply::Append(AppendReply { room: self.room(), token: self.request.token, appended, then })
+    }
+
+    /// The documents of the events that are not in.
+    fn documents(&self) -> Vec<EventDoc> {
+        self.request.records[self.appended..self.usable].iter().map(|record| EventDoc::new(self.room(), record)).collect()
+    }
+
+    /// The events that are in.
+    fn logged(&self) -> Vec<Logged> {
+        self.request.records[..self.appended].iter().map(|record| (record.clone(), None)).collect()
+    }
+
+    /// Whether the room is where the append expects it.
+    fn is_expected(&self) -> bool {
+        self.cached.as_ref().is_some_and(|cached| cached.row.head + 1 == self.request.expected_seq)
+    }
+
+    /// Finds out how many of the events follow from the log.
+    fn check(&mut self, row: &RoomRow) {
+        let (mut seq, mut message_no) = (row.head, row.message_no);
+        let follows = |record: &&components::edge::Record| {
+            let head = &record.event.head;
+            seq += 1;
+            message_no += u64::from(record.event.body.is_message());
+            head.seq == seq && head.message_no == message_no && !record.event.body.stops_old_nodes()
+        };
+        self.usable = self.request.records.iter().take_while(follows).count();
+        if self.usable < self.request.records.len() {
+            tracing::error!(room = %self.room(), expected_seq = self.request.expected_seq, "an event does not follow from the log");
+        }
+    }
+
+    fn took(&mut self, inserted: Inserted) {
+        self.is_taken = false;
+        match inserted {
+            Inserted::All => self.appended = self.usable,
+            Inserted::Taken(count) => {
+                self.appended += count;
+                self.is_taken = true;
+            }
+            Inserted::Refused(count) => self.appended += count,
+            Inserted::Unknown => self.is_doubted = true,
+        }
+    }
+}
+
+/// What became of a batch: those that are answered, and those that are to be resolved by themselves.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    pub(super) answered: Vec<Open>,
+    pub(super) unresolved: Vec<Open>,
+}
+
+/// Appends a batch: one append of each room.
+pub(super) async fn append(shared: &Shared, mut batch: Vec<Open>) -> Ended {
+    if let Err(fault) = prepare(&shared.link, shared.meta.node, &mut batch).await {
+        tracing::debug!(%fault, "a batch of appends was not begun");
+        return refuse(shared, batch);
+    }
+    let mut ended = Ended::default();
+    let (mut singles, mut others) = (Vec::new(), Vec::new());
+    for open in batch {
+        match (open.is_expected(), open.usable) {
+            (false, _) => ended.unresolved.push(open),
+            (true, 0) => {
+                shared.answer(vec![open.reply(0, open.done())]);
+                ended.answered.push(open);
+            }
+            (true, 1) => singles.push(open),
+            (true, _) => others.push(open),
+        }
+    }
+    let inserted = insert(shared, singles, others).await;
+    let (whole, rest): (Vec<Open>, Vec<Open>) = inserted.into_iter().partition(Open::is_in);
+    let (unresolved, refused) =
+        rest.into_iter().partition(|open: &Open| open.appended > 0 || open.is_taken || open.is_doubted);
+    ended.unresolved.extend::<Vec<_>>(unresolved);
+    ended.answered.extend(refuse(shared, refused).answered);
+    match project(&shared.link, whole).await {
+        Ok(whole) => {
+            shared.answer(whole.iter().map(|open| open.reply(open.appended, open.done())).collect());
+            ended.answered.extend(whole);
+        }
+        Err(whole) => ended.unresolved.extend(whole),
+    }
+    ended
+}
+
+/// Answers that nothing of a batch is in, nor will be.
+pub(super) fn refuse(shared: &Shared, batch: Vec<Open>) -> Ended {
+    shared.answer(batch.iter().map(|open| open.reply(0, AppendThen::Unavailable)).collect());
+    Ended { answered: batch, unresolved: Vec::new() }
+}
+
+/// What an insert needs: rooms that are not known are read, those that are not marked as dirty are marked.
+async fn prepare(link: &Link, node: client_protocol::NodeId, batch: &mut [Open]) -> Result<(), Fault> {
+    let unknown: Vec<Bson> =
+        batch.iter().filter(|open| open.cached.is_none()).map(|open| id(open.room().bytes()).into()).collect();
+    if !unknown.is_empty() {
+        let limit = unknown.len();
+        let found: Vec<RoomDoc> = link.many(ROOM.one_of(unknown), false, limit).await?;
+        let rows = found.into_iter().map(RoomRow::try_from).collect::<Result<Vec<_>, _>>()?;
+        for open in batch.iter_mut().filter(|open| open.cached.is_none()) {
+            let row = rows.iter().find(|row| row.room == open.request.room).cloned();
+            open.cached = Some(row.map_or_else(|| Cached::empty(open.request.room), |row| Cached { row, members: None }));
+        }
+    }
+    for open in batch.iter_mut() {
+        if let Some(cached) = open.cached.take() {
+            if cached.row.head + 1 == open.request.expected_seq {
+                open.check(&cached.row);
+            }
+            open.cached = Some(cached);
+        }
+    }
+    mark(link, node, batch.iter_mut().filter(|open| open.is_expected() && open.usable > 0)).await
+}
+
+/// Marks rooms as dirty, before anything is appended to them.
+async fn mark<'a>(
+    link: &Link,
+    node: client_protocol::NodeId,
+    batch: impl Iterator<Item = &'a mut Open>,
+) -> Result<(), Fault> {
+    let mut unmarked: Vec<&mut Open> = batch.filter(|open| !open.is_marked).collect();
+    let statement = |open: &&mut Open| {
+        let change =
+            serialize_to_document(&DirtyDoc::new(open.room(), node)).map_err(|error| Fault::Corrupt(error.to_string()))?;
+        let filter = DIRTY.equal([dirty_id(open.room(), node).into()]).document();
+        Ok::<_, Fault>(Statement { filter, change, upsert: true })
+    };
+    let statements = unmarked.iter().map(statement).collect::<Result<Vec<_>, _>>()?;
+    link.update(Collection::Dirty, &statements).await?;
+    unmarked.iter_mut().for_each(|open| open.is_marked = true);
+    Ok(())
+}
+
+/// Inserts: singles together in no order, each room with more in an insert of its own, in order.
+async fn insert(shared: &Shared, singles: Vec<Open>, others: Vec<Open>) -> Vec<Open> {
+    let mut inserts = tokio::task::JoinSet::new();
+    let spawn = |inserts: &mut tokio::task::JoinSet<Vec<Open>>, mut opens: Vec<Open>| {
+        let (link, turns) = (std::sync::Arc::clone(&shared.link), std::sync::Arc::clone(&shared.inserts));
+        inserts.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            insert_together(&link, &mut opens).await;
+            opens
+        });
+    };
+    let mut singles = singles.into_iter().peekable();
+    while singles.peek().is_some() {
+        spawn(&mut inserts, singles.by_ref().take(crate::limits::MONGO_INSERT_EVENTS_MAX).collect());
+    }
+    for open in others {
+        spawn(&mut inserts, vec![open]);
+    }
+    inserts.join_all().await.into_iter().flatten().collect()
+}
+
+/// One insert: of one append, or of several that have one event each.
+async fn insert_together(link: &Link, opens: &mut [Open]) {
+    let documents: Vec<EventDoc> = opens.iter().flat_map(Open::documents).collect();
+    let collection = link.collection::<EventDoc>(Collection::Events);
+    let is_ordered = opens.len() == 1;
+    let result = async {
+        let result = collection.insert_many(&documents).ordered(is_ordered).await;
+        match result {
+            Err(error) => match *error.kind {
+                ErrorKind::InsertMany(errors) => Ok(Some(errors)),
+                _ => Err(error),
+            },
+            Ok(_) => Ok(None),
+        }
+    };
+    match link.call(result).await {
+        Ok(None) => opens.iter_mut().for_each(|open| open.took(Inserted::All)),
+        Ok(Some(errors)) => {
+            for (index, open) in opens.iter_mut().enumerate() {
+                open.took(inserted(&errors, if is_ordered { None } else { Some(index) }));
+            }
+        }
+        Err(Fault::NotDone(why)) => {
+            tracing::debug!(why, "an insert was not sent");
+            opens.iter_mut().for_each(|open| open.took(Inserted::Refused(0)));
+        }
+        Err(fault) => {
+            tracing::debug!(%fault, "the outcome of an insert is not known");
+            opens.iter_mut().for_each(|open| open.took(Inserted::Unknown));
+        }
+    }
+}
+
+/// What errors say of the single document `index`, or of all documents of an ordered insert.
+fn inserted(errors: &InsertManyError, index: Option<usize>) -> Inserted {
+    let write_errors = errors.write_errors.as_deref().unwrap_or_default();
+    let mut mine = write_errors.iter().filter(|error| index.is_none_or(|index| error.index == index));
+    match mine.next() {
+        // What went in before the error may not be on a majority yet.
+        _ if errors.write_concern_error.is_some() => Inserted::Unknown,
+        Some(error) => {
+            let count = if index.is_some() { 0 } else { error.index };
+            if error.code == DUPLICATE_KEY { Inserted::Taken(count) } else { Inserted::Refused(count) }
+        }
+        None => Inserted::All,
+    }
+}
+
+/// Writes what follows from appends that are in. Gives them back as they came where it could not.
+async fn project(link: &std::sync::Arc<Link>, whole: Vec<Open>) -> Result<Vec<Open>, Vec<Open>> {
+    let mut folds = tokio::task::JoinSet::new();
+    for mut open in whole {
+        let link = std::sync::Arc::clone(link);
+        folds.spawn(async move {
+            let cached = open.cached.take().unwrap_or_else(|| Cached::empty(open.room()));
+            let folded = advance(&link, cached, &open.logged()).await;
+            (open, folded)
+        });
+    }
+    let mut writes = Writes::default();
+    let (mut folded, mut failed) = (Vec::new(), Vec::new());
+    for (mut open, result) in folds.join_all().await {
+        match result {
+            Ok((cached, some)) => {
+                open.cached = Some(cached);
+                writes.append(some);
+                folded.push(open);
+            }
+            Err(fault) => {
+                tracing::debug!(room = %open.room(), %fault, "what follows from an append cannot be written yet");
+                failed.push(open);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        failed.extend(folded);
+    } else {
+        match writes.send(link).await {
+            Ok(true) => return Ok(folded),
+            Ok(false) => failed = folded,
+            Err(fault) => {
+                tracing::debug!(%fault, "what follows from a batch of appends cannot be written yet");
+                failed = folded;
+            }
+        }
+    }
+    // What is stored is not known: it is read again.
+    failed.iter_mut().for_each(|open| open.cached = None);
+    Err(failed)
+}
+
+/// Goes on with one append until its outcome is known and what follows from it is written; then answers it.
+pub(super) async fn resolve(shared: &Shared, mut open: Open) -> Open {
+    if open.is_doubted {
+        say_in_doubt(shared, &mut open);
+    }
+    let mut pauses = Pauses::new();
+    let then = loop {
+        let turn = shared.resolves.acquire().await;
+        let step = step(shared, &mut open).await;
+        drop(turn);
+        match step {
+            Ok(Some(then)) => break then,
+            Ok(None) => {}
+            Err(fault) => {
+                tracing::debug!(room = %open.room(), %fault, "an append cannot be resolved yet");
+                if !open.is_doubted && open.appended == 0 {
+                    break AppendThen::Unavailable;
+                }
+            }
+        }
+        say_in_doubt(shared, &mut open);
+        pauses.pause().await;
+    };
+    if open.appended > 0 {
+        let mut pauses = Pauses::new();
+        loop {
+            let turn = shared.resolves.acquire().await;
+            let healed = heal(&shared.link, open.room()).await;
+            drop(turn);
+            match healed {
+                Ok(cached) => {
+                    open.cached = Some(cached);
+                    break;
+                }
+                Err(Fault::Corrupt(why)) => {
+                    tracing::error!(room = %open.room(), why, "what follows from the log of a room cannot be written");
+                    open.cached = None;
+                    break;
+                }
+                Err(fault) => {
+                    tracing::debug!(room = %open.room(), %fault, "what follows from an append cannot be written yet")
+                }
+            }
+            say_in_doubt(shared, &mut open);
+            pauses.pause().await;
+        }
+    } else if !matches!(then, AppendThen::Duplicate { .. }) {
+        open.cached = None;
+    }
+    shared.answer(vec![open.reply(open.appended, then)]);
+    open
+}
+
+fn say_in_doubt(shared: &Shared, open: &mut Open) {
+    if !std::mem::replace(&mut open.is_said, true) {
+        shared.answer(vec![open.reply(0, AppendThen::InDoubt)]);
+    }
+}
+
+/// Looks who stands where the next event should, and sends what is not in if nobody does. Answers what became of the append, once
+/// that is known.
+async fn step(shared: &Shared, open: &mut Open) -> Result<Option<AppendThen>, Fault> {
+    let link = &shared.link;
+    if open.is_in() && open.appended > 0 {
+        return Ok(Some(open.done()));
+    }
+    let log = read_log(link, open.room(), open.next_seq(), STORE_CONFLICT_EVENTS_MAX).await?;
+    let ours = open.request.records[open.appended..].iter().zip(&log);
+    let ours = ours.take_while(|(mine, (stored, _))| mine.event.head == stored.event.head).count();
+    open.appended += ours;
+    if log.len() > ours {
+        let log = log.into_iter().skip(ours).map(|(record, _)| record).collect();
+        return Ok(Some(AppendThen::Conflict { log }));
+    }
+    if open.is_in() && open.is_expected() {
+        return Ok(Some(open.done()));
+    }
+    if open.is_taken
+        && let Some(next) = open.request.records.get(open.appended)
+    {
+        let (actor, key) = key_of(next.event.head.actor, next.event.head.key);
+        let filter = EVENT_OF_KEY.equal([id(open.room().bytes()).into(), actor.into(), key.into()]);
+        if let Some(found) = link.one::<EventDoc>(filter).await?
+            && found.seq != open.next_seq()
+        {
+            return Ok(Some(AppendThen::Duplicate { seq: found.seq, time_ms: found.time_ms }));
+        }
+        // Not visible yet: the same is sent again.
+    }
+    if !open.is_expected() {
+        if !catch_up(link, open).await? {
+            return Ok(Some(AppendThen::Unavailable));
+        }
+        if !open.is_expected() {
+            // Further than expected: the next look at the log shows who was faster, or that these events are in.
+            return Ok(None);
+        }
+    }
+    if open.is_in() {
+        return Ok(Some(open.done()));
+    }
+    mark(link, shared.meta.node, std::iter::once(&mut *open)).await?;
+    let before = open.appended;
+    insert_together(link, std::slice::from_mut(open)).await;
+    if open.is_in() {
+        return Ok(Some(open.done()));
+    }
+    let is_refused = !open.is_taken && !open.is_doubted;
+    if is_refused {
+        return Ok(Some(AppendThen::Unavailable));
+    }
+    if open.appended > before {
+        tracing::debug!(room = %open.room(), appended = open.appended, "a part of an append is in");
+    }
+    Ok(None)
+}
+
+/// Brings what is known of a room up to where the append expects it. Answers whether the log goes that far.
+async fn catch_up(link: &Link, open: &mut Open) -> Result<bool, Fault> {
+    let cached = heal(link, open.room()).await?;
+    let head = cached.row.head;
+    let expected = open.request.expected_seq;
+    if head + 1 == expected {
+        open.check(&cached.row);
+    }
+    open.cached = Some(cached);
+    if head + 1 < expected && !open.is_doubted {
+        tracing::error!(room = %open.room(), head, expected, "the log ends before what an append is to follow");
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Writes what follows from a log and is not written yet.
+pub(super) async fn heal(link: &Link, room: RoomId) -> Result<Cached, Fault> {
+    let mut pauses = Pauses::new();
+    loop {
+        let stored = link.one::<RoomDoc>(ROOM.equal([id(room.bytes()).into()])).await?;
+        let row = stored.map(RoomRow::try_from).transpose()?.unwrap_or_else(|| RoomRow::empty(room));
+        let cached = Cached { row, members: None };
+        let events = read_log(link, room, cached.row.head + 1, MONGO_FOLD_EVENTS_MAX).await?;
+        if events.is_empty() {
+            return Ok(cached);
+        }
+        let (cached, writes) = advance(link, cached, &events).await?;
+        if !writes.send(link).await? {
+            // Somebody else is at it, or what was read was not the newest.
+            pauses.pause().await;
+        } else if events.len() < MONGO_FOLD_EVENTS_MAX {
+            return Ok(cached);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The link to the database: one client, calls with a time limit, and what a failure of each means.
+
+use super::queries::{Collection, Filter};
+use crate::limits::{
+    MONGO_CALL_TIMEOUT, MONGO_CONNECT_TIMEOUT, MONGO_CONNECTIONS_MAX, MONGO_PROBE_INTERVAL, MONGO_RETRY_MAX,
+    MONGO_RETRY_MIN, MONGO_SERVER_TIME, MONGO_UPDATES_MAX,
+};
+use crate::store::StoreError;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::{Error, ErrorKind, InsertManyError, WriteFailure};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::{Client, Database};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What a server calls a key that is there already.
+pub(super) const DUPLICATE_KEY: i32 = 11_000;
+/// Codes of a server that refuses us: it has done nothing.
+const REFUSALS: [i32; 2] = [13, 18];
+
+/// Why a call did not do what it should.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Fault {
+    /// It is certain that nothing was done.
+    #[error("{0}")]
+    NotDone(String),
+    /// A unique field is taken; nothing was done.
+    #[error("a unique field is taken")]
+    Taken,
+    /// What was done is not known, and may still be done later.
+    #[error("{0}")]
+    Unknown(String),
+    /// What is stored cannot be read.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt(why) => Self::Corrupt(why),
+            other => Self::NotDone(other.to_string()),
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Corrupt(why) => Self::Corrupt(why),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error.kind.as_ref() {
+            ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY => Self::Taken,
+            // A command that the server answers so has not changed anything.
+            ErrorKind::Command(command) if command.code == DUPLICATE_KEY => Self::Taken,
+            ErrorKind::Command(command) if REFUSALS.contains(&command.code) => Self::NotDone(error.to_string()),
+            ErrorKind::ServerSelection { .. } | ErrorKind::Authentication { .. } | ErrorKind::DnsResolve { .. } => {
+                Self::NotDone(error.to_string())
+            }
+            ErrorKind::Bson(why) => Self::Corrupt(why.to_string()),
+            _ => Self::Unknown(error.to_string()),
+        }
+    }
+}
+
+/// What became of the statements of an update command.
+#[derive(Debug, Default)]
+pub(super) struct Updated {
+    /// Whether every statement changed or found a document.
+    pub(super) all: bool,
+}
+
+/// One statement of an update command.
+#[derive(Debug, Clone)]
+pub(super) struct Statement {
+    /// Which document.
+    pub(super) filter: Document,
+    /// What it becomes: a whole document, or changes to it.
+    pub(super) change: Document,
+    /// Whether it is made if it is not there.
+    pub(super) upsert: bool,
+}
+
+#[derive(Deserialize)]
+struct UpdateReply {
+    n: i64,
+    #[serde(default, rename = "writeErrors")]
+    write_errors: Vec<WriteErrorReply>,
+    #[serde(default, rename = "writeConcernError")]
+    write_concern_error: Option<Document>,
+}
+
+#[derive(Deserialize)]
+struct WriteErrorReply {
+    code: i32,
+    #[serde(default)]
+    errmsg: String,
+}
+
+/// The database. Cheap to clone.
+#[derive(Debug)]
+pub(super) struct Link {
+    client: Client,
+    database: Database,
+    place: String,
+    ready: AtomicBool,
+    trouble: Notify,
+    ended: Notify,
+}
+
+impl Link {
+    /// A link; nothing is sent yet. Must be called on the runtime that is to do the work.
+    pub(super) async fn new(uri: &str) -> Result<Self, StoreError> {
+        let unusable =
+            |error: Error| StoreError::Unavailable(format!("MONGODB_URI cannot be used: {}", without_secrets(uri, &error)));
+        let mut options = ClientOptions::parse(uri).await.map_err(unusable)?;
+        let name = options.default_database.clone().unwrap_or_else(|| super::DEFAULT_DATABASE.to_owned());
+        options.app_name.get_or_insert_with(|| "starling".to_owned());
+        // What the promises rest on is not for the URI to decide.
+        options.write_concern = Some(write_concern());
+        options.read_concern = Some(ReadConcern::majority());
+        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        options.retry_writes = Some(true);
+        options.retry_reads = Some(true);
+        options.server_selection_timeout = Some(MONGO_CONNECT_TIMEOUT);
+        options.connect_timeout = Some(MONGO_CONNECT_TIMEOUT);
+        options.heartbeat_freq = Some(MONGO_PROBE_INTERVAL);
+        options.max_pool_size = Some(MONGO_CONNECTIONS_MAX);
+        let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
+        let place = format!("MongoDB at {}, database {name}", hosts.join(","));
+        let client = Client::with_options(options).map_err(unusable)?;
+        let database = client.database(&name);
+        Ok(Self { client, database, place, ready: AtomicBool::new(true), trouble: Notify::new(), ended: Notify::new() })
+    }
+
+    /// Which database this is, for people.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether the database answered the last time that it was asked.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// A collection.
+    pub(super) fn collection<T: Send + Sync>(&self, collection: Collection) -> mongodb::Collection<T> {
+        self.database.collection(collection.name())
+    }
+
+    /// Runs a call with the time limit of all calls.
+    pub(super) async fn call<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        let result = match tokio::time::timeout(MONGO_CALL_TIMEOUT, call).await {
+            Ok(result) => result.map_err(Fault::from),
+            Err(_) => {
+                Err(Fault::Unknown(format!("the database did not answer within {} ms", MONGO_CALL_TIMEOUT.as_millis())))
+            }
+        };
+        if matches!(result, Err(Fault::NotDone(_) | Fault::Unknown(_))) {
+            self.trouble.notify_one();
+        }
+        result
+    }
+
+    /// The first document of a filter.
+    pub(super) async fn one<T: DeserializeOwned + Send + Sync>(&self, filter: Filter<'_>) -> Result<Option<T>, Fault> {
+        let collection = self.collection::<T>(filter.shape.collection);
+        self.call(async { collection.find_one(filter.document()).max_time(MONGO_SERVER_TIME).await }).await
+    }
+
+    /// The documents of a filter, at most `limit`, in the order of its shape or against it.
+    pub(super) async fn many<T: DeserializeOwned + Send + Sync>(
+        &self,
+        filter: Filter<'_>,
+        descending: bool,
+        limit: usize,
+    ) -> Result<Vec<T>, Fault> {
+        let server_limit = i64::try_from(limit).ok().filter(|limit| *limit > 0);
+        self.find(filter, descending, limit, server_limit, |_| true).await
+    }
+
+    /// As [`Self::many`], of those that `wanted` takes among the first `looked_at`.
+    pub(super) async fn many_that<T: DeserializeOwned + Send + Sync>(
+        &self,
+        filter: Filter<'_>,
+        descending: bool,
+        limit: usize,
+        looked_at: usize,
+        wanted: impl FnMut(&T) -> bool,
+    ) -> Result<Vec<T>, Fault> {
+        self.find(filter, descending, limit, i64::try_from(looked_at).ok(), wanted).await
+    }
+
+    async fn find<T: DeserializeOwned + Send + Sync>(
+        &self,
+        filter: Filter<'_>,
+        descending: bool,
+        limit: usize,
+        server_limit: Option<i64>,
+        mut wanted: impl FnMut(&T) -> bool,
+    ) -> Result<Vec<T>, Fault> {
+        let collection = self.collection::<T>(filter.shape.collection);
+        let order = filter.shape.order(descending);
+        let find = async {
+            let mut find = collection.find(filter.document()).max_time(MONGO_SERVER_TIME);
+            if let Some(order) = order {
+                find = find.sort(order);
+            }
+            if let Some(limit) = server_limit {
+                find = find.limit(limit);
+            }
+            find.batch_size(u32::try_from(limit).unwrap_or(u32::MAX).min(1_000)).await
+        };
+        let mut cursor = self.call(find).await?;
+        let mut found = Vec::new();
+        while found.len() < limit && self.call(cursor.advance()).await? {
+            let document = cursor.deserialize_current().map_err(|error| Fault::Corrupt(error.to_string()))?;
+            if wanted(&document) {
+                found.push(document);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sends statements, in no order, as few commands. Nothing is said of a single one: where not all took effect, look again.
+    pub(super) async fn update(&self, collection: Collection, statements: &[Statement]) -> Result<Updated, Fault> {
+        let mut all = true;
+        for statements in statements.chunks(MONGO_UPDATES_MAX) {
+            let updates = statements.iter().map(|statement| {
+                let Statement { filter, change, upsert } = statement;
+                Bson::Document(doc! { "q": filter, "u": change, "upsert": upsert, "multi": false })
+            });
+            let command = doc! {
+                "update": collection.name(),
+                "updates": updates.collect::<Vec<_>>(),
+                "ordered": false,
+                "writeConcern": { "w": "majority", "j": true, "wtimeout": MONGO_SERVER_TIME.as_millis() as i64 },
+            };
+            let reply = self.call(self.database.run_command(command).into_future()).await?;
+            let reply: UpdateReply =
+                mongodb::bson::deserialize_from_document(reply).map_err(|error| Fault::Corrupt(error.to_string()))?;
+            if let Some(error) = reply.write_concern_error {
+                return Err(Fault::Unknown(format!("a write is not on a majority yet: {error}")));
+            }
+            if let Some(error) = reply.write_errors.iter().find(|error| error.code != DUPLICATE_KEY) {
+                return Err(Fault::Unknown(format!("an update was refused: {} (code {})", error.errmsg, error.code)));
+            }
+            all &= reply.n == statements.len() as i64;
+        }
+        Ok(Updated { all })
+    }
+
+    /// Inserts a document.
+    pub(super) async fn insert<T: Serialize + Send + Sync>(
+        &self,
+        collection: Collection,
+        document: &T,
+    ) -> Result<(), Fault> {
+        let collection = self.collection::<T>(collection);
+        self.call(async { collection.insert_one(document).await }).await.map(|_| ())
+    }
+
+    /// Inserts documents, in no order. Answers whether none of them was there.
+    pub(super) async fn insert_new<T: Serialize + Send + Sync>(
+        &self,
+        collection: Collection,
+        documents: &[T],
+    ) -> Result<bool, Fault> {
+        let handle = self.collection::<T>(collection);
+        let mut all = true;
+        for documents in documents.chunks(MONGO_UPDATES_MAX) {
+            let insert = async {
+                match handle.insert_many(documents).ordered(false).await {
+                    Ok(_) => Ok(true),
+                    Err(error) => match error.kind.as_ref() {
+                        ErrorKind::InsertMany(errors) if are_duplicates(errors) => Ok(false),
+                        _ => Err(error),
+                    },
+                }
+            };
+            all &= self.call(insert).await?;
+        }
+        Ok(all)
+    }
+
+    /// Deletes the documents of a filter.
+    pub(super) async fn delete(&self, filter: Filter<'_>) -> Result<u64, Fault> {
+        let collection = self.collection::<Document>(filter.shape.collection);
+        self.call(async { collection.delete_many(filter.document()).await }).await.map(|result| result.deleted_count)
+    }
+
+    /// Makes an index if it is not there.
+    pub(super) async fn make_index(&self, index: &super::queries::Index) -> Result<(), Fault> {
+        let keys: Document = index.keys.iter().map(|key| ((*key).to_owned(), Bson::Int32(1))).collect();
+        let options = mongodb::options::IndexOptions::builder().unique(index.unique.then_some(true)).build();
+        let model = mongodb::IndexModel::builder().keys(keys).options(options).build();
+        let collection = self.collection::<Document>(index.collection);
+        // Building one on a large collection takes its time: the limit is that of the start.
+        collection.create_index(model).await.map(|_| ()).map_err(Fault::from)
+    }
+
+    /// Asks the database whether it is there, and keeps what it says, until [`Link::end`].
+    pub(super) async fn watch(&self) {
+        loop {
+            tokio::select! {
+                () = self.ended.notified() => return,
+                () = self.trouble.notified() => {}
+                () = tokio::time::sleep(MONGO_PROBE_INTERVAL) => {}
+            }
+            let pong = tokio::time::timeout(MONGO_CALL_TIMEOUT, self.database.run_command(doc! { "ping": 1 }).into_future());
+            let ready = matches!(pong.await, Ok(Ok(_)));
+            if self.ready.swap(ready, Ordering::Relaxed) != ready {
+                if ready {
+                    tracing::info!("the database answers again");
+                } else {
+                    tracing::error!("the database does not answer; nothing is taken until it does");
+                }
+            }
+            if !ready {
+                tokio::time::sleep(MONGO_RETRY_MAX).await;
+            }
+        }
+    }
+
+    /// Ends the watch and the connections.
+    pub(super) async fn end(&self) {
+        self.ended.notify_one();
+        self.client.clone().shutdown().immediate(true).await;
+    }
+}
+
+/// Whether all that is wrong with an insert is that documents were there.
+fn are_duplicates(errors: &InsertManyError) -> bool {
+    let are = |errors: &Vec<mongodb::error::IndexedWriteError>| errors.iter().all(|error| error.code == DUPLICATE_KEY);
+    errors.write_concern_error.is_none() && errors.write_errors.as_ref().is_some_and(are)
+}
+
+/// What is wrong with a URI, unless that could show a part of a password.
+fn without_secrets(uri: &str, error: &Error) -> String {
+    if uri.contains('@') {
+        "it is not written as one (a password must be percent-encoded)".to_owned()
+    } else {
+        error.kind.to_string()
+    }
+}
+
+/// On stable storage of a majority, or the outcome is unknown.
+fn write_concern() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(MONGO_SERVER_TIME).build()
+}
+
+/// Pauses between attempts, growing.
+#[derive(Debug)]
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    /// From the shortest on.
+    pub(super) const fn new() -> Self {
+        Self(MONGO_RETRY_MIN)
+    }
+
+    /// The next one.
+    pub(super) async fn pause(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(MONGO_RETRY_MAX);
+    }
+}

@@ -1,0 +1,183 @@
+//! The start: schema version, migrations, indexes, and which node this is.
+
+use super::link::{Fault, Link, Pauses};
+use super::queries::{Collection, INDEXES, META, NODE};
+use crate::limits::MONGO_OPEN_TIMEOUT;
+use crate::store::{StoreError, StoreMeta};
+use client_protocol::NodeId;
+use mongodb::bson::doc;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::pin::Pin;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The schema that this version reads and writes.
+pub(super) const SCHEMA: u32 = 1;
+/// Steps from one schema to the next: `(from, what it does)`. They must be safe to repeat, since a start may end half-way.
+const MIGRATIONS: &[Migration] = &[];
+
+/// What a step does.
+pub(super) type Step = for<'a> fn(&'a Link) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + 'a>>;
+
+/// A step from a schema to the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Migration {
+    /// The schema that it starts from.
+    pub(super) from: u32,
+    /// What it sends.
+    pub(super) run: Step,
+}
+
+/// What the database knows of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct MetaDoc {
+    #[serde(rename = "_id")]
+    id: String,
+    version: u32,
+    epoch: u64,
+}
+
+/// The one document of it.
+const META_ID: &str = "starling";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct NodeDoc {
+    #[serde(rename = "_id")]
+    id: u32,
+    since_ms: u64,
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The file that says which node a data folder is. Held while the server runs, so that no two processes are the same node.
+#[derive(Debug)]
+pub(super) struct NodeFile(File);
+
+impl NodeFile {
+    /// Opens the file in `folder`.
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        let unusable = |why: String| StoreError::Unavailable(format!("{}: {why}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join("mongodb-node"));
+        let file = file.map_err(|error| unusable(error.to_string()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(unusable("another process has the data folder open".to_owned())),
+            Err(TryLockError::Error(error)) => Err(unusable(error.to_string())),
+        }
+    }
+
+    /// The number of the node, if it has one yet.
+    fn node(&mut self) -> Result<Option<NodeId>, StoreError> {
+        let mut text = String::new();
+        self.0
+            .rewind()
+            .and_then(|()| self.0.read_to_string(&mut text))
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        match text.trim() {
+            "" => Ok(None),
+            number => number
+                .parse()
+                .map(|node| Some(NodeId(node)))
+                .map_err(|_| StoreError::Corrupt("the file mongodb-node of the data folder holds no number".to_owned())),
+        }
+    }
+
+    fn keep(&mut self, node: NodeId) -> std::io::Result<()> {
+        self.0.rewind()?;
+        self.0.set_len(0)?;
+        self.0.write_all(format!("{}\n", node.0).as_bytes())?;
+        self.0.sync_all()
+    }
+}
+
+/// Brings the database to this version's schema, and says what it and this node are. Tries for [`MONGO_OPEN_TIMEOUT`].
+pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreMeta, StoreError> {
+    let mut last = "the database did not answer".to_owned();
+    let steps = async {
+        let mut pauses = Pauses::new();
+        loop {
+            match open_once(link, node_file).await {
+                Err(StoreError::Unavailable(why)) => {
+                    tracing::warn!(%why, "the database cannot be used yet");
+                    last = why;
+                }
+                done => return done,
+            }
+            pauses.pause().await;
+        }
+    };
+    let done = tokio::time::timeout(MONGO_OPEN_TIMEOUT, steps).await;
+    done.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("MongoDB cannot be used: {last}"))))
+}
+
+async fn open_once(link: &Link, node_file: &mut NodeFile) -> Result<StoreMeta, StoreError> {
+    let meta = read_or_write_meta(link).await?;
+    migrate(link, meta.version, MIGRATIONS, SCHEMA).await?;
+    for index in INDEXES {
+        link.make_index(index).await?;
+    }
+    let node = read_or_take_node(link, node_file).await?;
+    Ok(StoreMeta { epoch: meta.epoch, node })
+}
+
+async fn read_or_write_meta(link: &Link) -> Result<MetaDoc, Fault> {
+    loop {
+        if let Some(meta) = link.one::<MetaDoc>(META.equal([META_ID.into()])).await? {
+            return Ok(meta);
+        }
+        let meta = MetaDoc { id: META_ID.to_owned(), version: SCHEMA, epoch: now_ms() };
+        match link.insert(Collection::Meta, &meta).await {
+            // Another server was faster, or an attempt of ours did land.
+            Err(Fault::Taken) => tokio::time::sleep(crate::limits::MONGO_RETRY_MIN).await,
+            done => return done.map(|()| meta),
+        }
+    }
+}
+
+/// Goes from `version` to `wanted`, step by step.
+pub(super) async fn migrate(link: &Link, version: u32, migrations: &[Migration], wanted: u32) -> Result<(), StoreError> {
+    if version > wanted {
+        let why = format!("the database has schema {version}; this version of the server reads schema {wanted} at most");
+        return Err(StoreError::Corrupt(why));
+    }
+    for from in version..wanted {
+        let Some(step) = migrations.iter().find(|step| step.from == from) else {
+            return Err(StoreError::Corrupt(format!("there is no way from schema {from} of the database to {wanted}")));
+        };
+        (step.run)(link).await?;
+        let reached = super::link::Statement {
+            filter: META.equal([META_ID.into()]).and("version", from).document(),
+            change: doc! { "$set": { "version": from + 1 } },
+            upsert: false,
+        };
+        // Where it changes nothing, another server has made the same step.
+        link.update(Collection::Meta, &[reached]).await?;
+        tracing::info!(from, to = from + 1, "the database has a new schema");
+    }
+    Ok(())
+}
+
+/// The node of the data folder; a new one, that no other server of this database has, at the first start.
+async fn read_or_take_node(link: &Link, node_file: &mut NodeFile) -> Result<NodeId, StoreError> {
+    if let Some(node) = node_file.node()?
+        && link.one::<NodeDoc>(NODE.equal([node.0.into()])).await?.is_some()
+    {
+        return Ok(node);
+    }
+    loop {
+        let node = getrandom::u32().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
+        match link.insert(Collection::Nodes, &NodeDoc { id: node, since_ms: now_ms() }).await {
+            Err(Fault::Taken) => {}
+            Err(fault) => return Err(fault.into()),
+            Ok(()) => {
+                node_file.keep(NodeId(node)).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+                return Ok(NodeId(node));
+            }
+        }
+    }
+}

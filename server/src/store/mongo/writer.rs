@@ -1,0 +1,345 @@
+//! The writer: one task, through which all changes of logs go. What waits when a batch may start becomes that batch (group commit by
+//! itself): the slower the database, the larger the batches. An append whose outcome is not known holds up its own room only.
+
+use super::Shared;
+use super::append::{self, Open};
+use super::documents::{RoomDoc, dirty_id, id};
+use super::link::{Fault, Statement};
+use super::projection::Cached;
+use super::queries::{Collection, DIRTY, DIRTY_ROOMS, ROOM};
+use crate::limits::{
+    MONGO_CACHED_ROWS_MAX, MONGO_CLOSE_TIMEOUT, MONGO_DIRTY_ROOMS_MAX, MONGO_INSERT_EVENTS_MAX, MONGO_WAVES_MAX,
+    STORE_LEVEL_INTERVAL,
+};
+use client_protocol::RoomId;
+use components::edge::AppendRequest;
+use components::rows::RoomRow;
+use mongodb::bson::{Bson, doc};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// What the writer is asked to do, or told.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Add events to logs. Bounded by the rooms in memory: each has one append open at most.
+    Append(Vec<AppendRequest>),
+    /// Followers of these rooms are done up to these seqs.
+    Levels(Vec<(RoomId, u64)>),
+    /// Write what follows from the log of this room and was not written.
+    Heal(RoomId),
+    /// A batch has ended; whatever is to be resolved has been handed on.
+    BatchEnded,
+    /// Nothing is under way in these rooms any more.
+    Free(Vec<Freed>),
+    /// Levels could not be stored, or not yet.
+    LevelsLeft(BTreeMap<RoomId, u64>),
+    /// Finish and end.
+    Close,
+}
+
+/// A room in which nothing is under way any more.
+#[derive(Debug)]
+pub(super) struct Freed {
+    room: RoomId,
+    cached: Option<Cached>,
+    /// Whether this node has marked it as dirty now; `None`: as before.
+    is_marked: Option<bool>,
+}
+
+impl From<Open> for Freed {
+    fn from(open: Open) -> Self {
+        Self { room: open.request.room, cached: open.cached, is_marked: Some(open.is_marked) }
+    }
+}
+
+/// Rooms that were worked with lately. The older half is forgotten when there are too many.
+#[derive(Debug, Default)]
+struct Cache {
+    young: HashMap<RoomId, Cached>,
+    old: HashMap<RoomId, Cached>,
+    young_rows: usize,
+}
+
+impl Cache {
+    fn take(&mut self, room: RoomId) -> Option<Cached> {
+        let cached = self.young.remove(&room);
+        self.young_rows -= cached.as_ref().map_or(0, rows_of);
+        cached.or_else(|| self.old.remove(&room))
+    }
+
+    fn put(&mut self, room: RoomId, cached: Cached) {
+        self.young_rows += rows_of(&cached);
+        self.young.insert(room, cached);
+        if self.young_rows > MONGO_CACHED_ROWS_MAX / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.young_rows = 0;
+        }
+    }
+}
+
+fn rows_of(cached: &Cached) -> usize {
+    1 + cached.members.as_ref().map_or(0, BTreeMap::len)
+}
+
+/// The writer's state.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    sender: UnboundedSender<Job>,
+    cache: Cache,
+    /// Rooms that this node has marked as dirty.
+    marked: HashSet<RoomId>,
+    /// Rooms in which something is under way.
+    busy: HashSet<RoomId>,
+    waiting: VecDeque<AppendRequest>,
+    /// Levels that are not stored yet; bounded by the rooms that are dirty.
+    levels: BTreeMap<RoomId, u64>,
+    heals: HashSet<RoomId>,
+    batches: usize,
+    stored_levels: Instant,
+    closing: Option<Instant>,
+}
+
+impl Writer {
+    /// A writer; `marked` are the rooms that this node has marked before.
+    pub(super) fn new(shared: Arc<Shared>, sender: UnboundedSender<Job>, marked: HashSet<RoomId>) -> Self {
+        Self {
+            shared,
+            sender,
+            cache: Cache::default(),
+            marked,
+            busy: HashSet::new(),
+            waiting: VecDeque::new(),
+            levels: BTreeMap::new(),
+            heals: HashSet::new(),
+            batches: 0,
+            stored_levels: Instant::now(),
+            closing: None,
+        }
+    }
+
+    /// Works until it is told to close.
+    pub(super) async fn run(mut self, mut jobs: UnboundedReceiver<Job>) {
+        let _stop = crate::stop::StopOnPanic("the writer of the store");
+        loop {
+            tokio::select! {
+                job = jobs.recv() => match job {
+                    Some(job) => self.take(job),
+                    None => return,
+                },
+                () = tokio::time::sleep(STORE_LEVEL_INTERVAL), if !self.levels.is_empty() || self.closing.is_some() => {}
+            }
+            while let Ok(job) = jobs.try_recv() {
+                self.take(job);
+            }
+            while self.batches < MONGO_WAVES_MAX && self.begin_batch() {}
+            self.begin_heals();
+            if self.stored_levels.elapsed() >= STORE_LEVEL_INTERVAL || self.closing.is_some() {
+                self.begin_levels();
+            }
+            if let Some(since) = self.closing {
+                let idle = self.busy.is_empty() && self.waiting.is_empty() && self.levels.is_empty();
+                if idle || since.elapsed() > MONGO_CLOSE_TIMEOUT {
+                    if !idle {
+                        tracing::error!(
+                            rooms = self.busy.len(),
+                            "the store was closed while the outcome of appends was not known"
+                        );
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Append(requests) => self.waiting.extend(requests),
+            Job::Levels(levels) => levels.into_iter().for_each(|(room, seq)| self.level(room, seq)),
+            Job::LevelsLeft(levels) => levels.into_iter().for_each(|(room, seq)| self.level(room, seq)),
+            Job::Heal(room) => {
+                self.heals.insert(room);
+            }
+            Job::BatchEnded => self.batches -= 1,
+            Job::Free(rooms) => rooms.into_iter().for_each(|freed| self.free(freed)),
+            Job::Close => self.closing = Some(Instant::now()),
+        }
+    }
+
+    fn level(&mut self, room: RoomId, seq: u64) {
+        let level = self.levels.entry(room).or_default();
+        *level = seq.max(*level);
+    }
+
+    fn free(&mut self, freed: Freed) {
+        let Freed { room, cached, is_marked } = freed;
+        self.busy.remove(&room);
+        if let Some(cached) = cached {
+            self.cache.put(room, cached);
+        }
+        match is_marked {
+            Some(true) => {
+                self.marked.insert(room);
+            }
+            Some(false) => {
+                self.marked.remove(&room);
+            }
+            None => {}
+        }
+    }
+
+    /// Starts a batch with what waits, cut so that no batch stalls the others for long. Answers whether there was anything to start.
+    fn begin_batch(&mut self) -> bool {
+        let mut batch = Vec::new();
+        let mut events = 0;
+        let mut later = VecDeque::new();
+        while let Some(request) = self.waiting.pop_front() {
+            if !batch.is_empty() && events + request.records.len() > MONGO_INSERT_EVENTS_MAX {
+                later.push_back(request);
+                break;
+            }
+            if self.busy.contains(&request.room) {
+                later.push_back(request);
+                continue;
+            }
+            events += request.records.len();
+            self.busy.insert(request.room);
+            let cached = self.cache.take(request.room);
+            let is_marked = self.marked.contains(&request.room);
+            batch.push(Open::new(request, cached, is_marked));
+        }
+        while let Some(request) = later.pop_back() {
+            self.waiting.push_front(request);
+        }
+        if batch.is_empty() {
+            return false;
+        }
+        self.batches += 1;
+        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        self.spawn(async move {
+            let ended =
+                if shared.link.is_ready() { append::append(&shared, batch).await } else { append::refuse(&shared, batch) };
+            tell(&sender, Job::Free(ended.answered.into_iter().map(Freed::from).collect()));
+            for open in ended.unresolved {
+                let (shared, sender) = (Arc::clone(&shared), sender.clone());
+                shared.clone().spawn(async move {
+                    let open = append::resolve(&shared, open).await;
+                    tell(&sender, Job::Free(vec![open.into()]));
+                });
+            }
+            tell(&sender, Job::BatchEnded);
+        });
+        true
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.shared.spawn(work);
+    }
+
+    fn begin_heals(&mut self) {
+        let ready: Vec<RoomId> = self.heals.iter().copied().filter(|room| !self.busy.contains(room)).collect();
+        for room in ready {
+            self.heals.remove(&room);
+            self.busy.insert(room);
+            self.cache.take(room);
+            let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+            self.spawn(async move {
+                let turn = shared.resolves.acquire().await;
+                let healed = append::heal(&shared.link, room).await;
+                drop(turn);
+                let cached = healed.inspect_err(|fault| {
+                    // Whoever reads the room next asks again.
+                    tracing::warn!(%room, %fault, "what follows from the log of a room cannot be written yet");
+                });
+                tell(&sender, Job::Free(vec![Freed { room, cached: cached.ok(), is_marked: None }]));
+            });
+        }
+    }
+
+    /// Stores levels, all together: a busy room would be marked and unmarked with every append.
+    fn begin_levels(&mut self) {
+        self.stored_levels = Instant::now();
+        let mut levels = BTreeMap::new();
+        for (room, seq) in std::mem::take(&mut self.levels) {
+            if self.busy.contains(&room) {
+                self.levels.insert(room, seq);
+            } else {
+                self.busy.insert(room);
+                levels.insert(room, seq);
+            }
+        }
+        if levels.is_empty() {
+            return;
+        }
+        let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        let is_closing = self.closing.is_some();
+        self.spawn(async move {
+            let mut freed: HashMap<RoomId, Option<bool>> = levels.keys().map(|room| (*room, None)).collect();
+            match store_levels(&shared, &levels).await {
+                Ok(clean) => freed.extend(clean.into_iter().map(|room| (room, Some(false)))),
+                Err(fault) => {
+                    tracing::debug!(%fault, "levels cannot be stored yet");
+                    // Whether the marks are there is not known: the next append makes them anew.
+                    freed.values_mut().for_each(|is_marked| *is_marked = Some(false));
+                    if !is_closing {
+                        tell(&sender, Job::LevelsLeft(levels));
+                    }
+                }
+            }
+            let freed = freed.into_iter().map(|(room, is_marked)| Freed { room, cached: None, is_marked });
+            tell(&sender, Job::Free(freed.collect()));
+        });
+    }
+}
+
+/// Tells the writer; after its end there is nobody to tell.
+fn tell(sender: &UnboundedSender<Job>, job: Job) {
+    let _ended = sender.send(job);
+}
+
+/// Stores how far followers are, and unmarks the rooms in which they are level with the log. Answers which those are.
+async fn store_levels(shared: &Shared, levels: &BTreeMap<RoomId, u64>) -> Result<Vec<RoomId>, Fault> {
+    let link = &shared.link;
+    let ids = levels.keys().map(|room| Bson::String(id(room.bytes()))).collect();
+    let found: Vec<RoomDoc> = link.many(ROOM.one_of(ids), false, levels.len()).await?;
+    let (mut statements, mut clean) = (Vec::new(), Vec::new());
+    for doc in found {
+        let row = RoomRow::try_from(doc)?;
+        let level = levels.get(&row.room).copied().unwrap_or(0);
+        let notified = level.min(row.head);
+        if notified > row.notified_seq {
+            let filter = ROOM.equal([id(row.room.bytes()).into()]);
+            let filter = filter.and("notified_seq", doc! { "$lt": notified as i64 }).document();
+            statements.push(Statement {
+                filter,
+                change: doc! { "$set": { "notified_seq": notified as i64 } },
+                upsert: false,
+            });
+        }
+        if level >= row.head {
+            clean.push(row.room);
+        }
+    }
+    link.update(Collection::Rooms, &statements).await?;
+    if !clean.is_empty() {
+        let marks = clean.iter().map(|room| Bson::String(dirty_id(*room, shared.meta.node))).collect();
+        link.delete(DIRTY.one_of(marks)).await?;
+    }
+    Ok(clean)
+}
+
+/// The rooms that are marked as dirty: by any node, and by this one.
+pub(super) async fn dirty_rooms(shared: &Shared) -> Result<(HashSet<RoomId>, HashSet<RoomId>), Fault> {
+    let found: Vec<super::documents::DirtyDoc> =
+        shared.link.many(DIRTY_ROOMS.equal([]).within(Some("".into()), None), false, MONGO_DIRTY_ROOMS_MAX).await?;
+    let (mut all, mut own) = (HashSet::new(), HashSet::new());
+    for mark in found {
+        let room = mark.room()?;
+        all.insert(room);
+        if mark.node == shared.meta.node.0 {
+            own.insert(room);
+        }
+    }
+    Ok((all, own))
+}
