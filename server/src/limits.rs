@@ -266,6 +266,10 @@ pub const MONGO_READS_MAX: usize = 32;
 pub const MONGO_RETRY_MIN: Duration = Duration::from_millis(10);
 /// … which doubles up to this one.
 pub const MONGO_RETRY_MAX: Duration = Duration::from_millis(400);
+/// Messages that are looked for with each word of a search: a word that has fewer decides.
+pub const MONGO_SEARCH_PROBE: usize = 500;
+/// Names that are read at a time.
+pub const MONGO_NAMES_LOT: usize = 200;
 /// The time that a query or a change outside of logs is tried for before it fails.
 pub const MONGO_QUERY_TIMEOUT: Duration = Duration::from_secs(4);
 /// Rooms and member rows that the writer remembers, each for one, before it forgets the older half.

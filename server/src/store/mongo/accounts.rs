@@ -1,15 +1,17 @@
-//! Accounts: one document each; names are unique through two indexes.
+//! Accounts: one document each; names are unique through two indexes. By what else an account is found stands in [`names`].
 
 use super::documents::id;
 use super::link::{Fault, Link, Pauses};
-use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME};
-use super::{documents, logins};
+use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME, USERS_ERASING};
+use super::{documents, logins, names};
+use crate::store::words::{self, names_of};
 use crate::store::{Account, ProfilePatch, StoreError};
 use client_protocol::UserId;
 use components::rows::{AccountRow, account};
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands in the names of an erased account, before its id: a character that no name may have, since a missing name would count
 /// as equal to another missing one.
@@ -29,14 +31,17 @@ struct UserDoc {
     status: u8,
     created_ms: u64,
     updated_ms: u64,
+    /// Their erase is not finished in all rooms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    erasing: bool,
 }
 
 impl From<Account> for UserDoc {
     fn from(account: Account) -> Self {
         let Account { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms } =
             account;
-        let id = id(user.bytes());
-        Self { id, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms }
+        let (id, erasing) = (id(user.bytes()), false);
+        Self { id, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms, erasing }
     }
 }
 
@@ -44,8 +49,8 @@ impl TryFrom<UserDoc> for Account {
     type Error = StoreError;
 
     fn try_from(doc: UserDoc) -> Result<Self, StoreError> {
-        let UserDoc { id, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms } =
-            doc;
+        let UserDoc { id, username, email, display_name, bio, avatar_url, password_hash, .. } = doc;
+        let UserDoc { status, created_ms, updated_ms, .. } = doc;
         let user = UserId::from_bytes(documents::id_bytes(&id)?);
         let given = |name: String| if status == account::ERASED { String::new() } else { name };
         let (username, email) = (given(username), given(email));
@@ -76,8 +81,45 @@ pub(super) async fn by_name(link: &Link, name: &str) -> Result<Option<Account>, 
     Ok(None)
 }
 
-/// Adds an account. Tries again until it is known whether it is in; [`super::MongoStore`] bounds the time.
+/// Accounts by their ids; those that are not there are left out.
+pub(super) async fn by_ids(link: &Link, users: &BTreeSet<UserId>) -> Result<BTreeMap<UserId, Account>, Fault> {
+    if users.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ids = users.iter().map(|user| Bson::String(id(user.bytes()))).collect();
+    let found: Vec<UserDoc> = link.many(USER.one_of(ids), false, users.len()).await?;
+    let accounts = found.into_iter().map(|doc| Account::try_from(doc).map(|account| (account.user, account)));
+    Ok(accounts.collect::<Result<_, _>>()?)
+}
+
+/// Accounts whose erase is not finished.
+pub(super) async fn erasing(link: &Link) -> Result<Vec<UserId>, Fault> {
+    let found: Vec<documents::IdDoc> = link.many(USERS_ERASING.equal([true.into()]), false, usize::MAX).await?;
+    let users = found.iter().map(|found| documents::id_bytes(&found.id).map(UserId::from_bytes));
+    Ok(users.collect::<Result<_, _>>()?)
+}
+
+/// The erase of an account is finished.
+pub(super) async fn finish_erase(link: &Link, user: UserId) -> Result<(), Fault> {
+    // What a start that came too late for it may have left.
+    names::follow(link, user).await?;
+    change(link, user, doc! { "erasing": false }).await.map(|_| ())
+}
+
+/// Adds an account, and the names by which it is found.
 pub(super) async fn create(link: &Link, account: Account) -> Result<(), StoreError> {
+    let user = account.user;
+    // Before it, since nobody would add them if we ended in between; a name without an account finds nothing.
+    names::add(link, user, &names_of(&account)).await?;
+    let created = create_document(link, account).await;
+    if created.is_err() {
+        names::follow(link, user).await?;
+    }
+    created
+}
+
+/// Tries again until it is known whether the account is in; [`super::MongoStore`] bounds the time.
+async fn create_document(link: &Link, account: Account) -> Result<(), StoreError> {
     let doc = UserDoc::from(account);
     let mut pauses = Pauses::new();
     loop {
@@ -113,11 +155,22 @@ pub(super) async fn update_profile(
     patch: ProfilePatch,
     now_ms: u64,
 ) -> Result<Option<Account>, Fault> {
+    let renamed = patch.display_name.clone();
+    if let Some(shown) = &renamed
+        && let Some(account) = by_id(link, user).await?
+    {
+        // Before the change, as with a new account.
+        names::add(link, user, &words::names(&account.username, shown)).await?;
+    }
     let texts = [("display_name", patch.display_name), ("bio", patch.bio), ("avatar_url", patch.avatar_url)];
     let mut set: Document =
         texts.into_iter().filter_map(|(field, text)| Some((field.to_owned(), Bson::String(text?)))).collect();
     set.insert("updated_ms", now_ms as i64);
-    change(link, user, set).await
+    let after = change(link, user, set).await?;
+    if renamed.is_some() {
+        names::follow(link, user).await?;
+    }
+    Ok(after)
 }
 
 /// Sets the status. Of an erased account only the id remains: its names are free again, its logins are ended.
@@ -127,7 +180,7 @@ pub(super) async fn set_status(link: &Link, user: UserId, status: u8, now_ms: u6
         return change(link, user, set).await;
     }
     let nobody = format!("{ERASED}{}", id(user.bytes()));
-    set.extend(doc! { "username": &nobody, "email": nobody });
+    set.extend(doc! { "username": &nobody, "email": nobody, "erasing": true });
     for text in ["display_name", "bio", "avatar_url", "password_hash"] {
         set.insert(text, "");
     }
@@ -135,6 +188,7 @@ pub(super) async fn set_status(link: &Link, user: UserId, status: u8, now_ms: u6
     logins::end_all(link, user).await?;
     let after = change(link, user, set).await?;
     logins::end_all(link, user).await?;
+    names::follow(link, user).await?;
     Ok(after)
 }
 

@@ -2,12 +2,14 @@
 //! protocol has an index for a text.
 
 use crate::store::StoreError;
+use crate::store::words::words_of;
 use client_protocol::chat::Body;
-use client_protocol::{Event, Key, NodeId, RoomId, UserId};
+use client_protocol::{Event, EventBody, Key, NodeId, RoomId, UserId};
 use components::edge::Record;
 use components::rows::{MarkRow, MemberRow, NowRow, RoomRow};
 use mongodb::bson::{Binary, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 fn hex(bytes: &[u8]) -> String {
@@ -36,6 +38,20 @@ pub(super) fn pair(first: &[u8; 16], second: &[u8; 16]) -> String {
 /// The id of an event: its room, and its seq as 20 decimal digits, so that their order as texts is that of the log.
 pub(super) fn event_id(room: RoomId, seq: u64) -> String {
     format!("{}:{seq:020}", hex(room.bytes()))
+}
+
+/// The room and seq of an event's id.
+pub(super) fn parse_event_id(text: &str) -> Result<(RoomId, u64), StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("`{text}` is no id of an event"));
+    let (in_room, seq) = text.split_once(':').ok_or_else(corrupt)?;
+    Ok((room(in_room)?, seq.parse().map_err(|_| corrupt())?))
+}
+
+/// A document of which only the id is wanted.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct IdDoc {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
 }
 
 /// The first and last possible second id of a [`pair`].
@@ -73,6 +89,9 @@ pub(super) struct EventDoc {
     pub(super) seq: u64,
     pub(super) time_ms: u64,
     pub(super) is_message: bool,
+    /// The words by which the message is found now. Never read here: they follow from the record and `now`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    words: Vec<String>,
     /// The record: the same bytes that the embedded store keeps and clients get.
     pub(super) record: Binary,
     /// What the message is now; missing where nothing happened to it.
@@ -92,6 +111,7 @@ impl EventDoc {
             seq: head.seq,
             time_ms: head.time_ms,
             is_message: record.event.body.is_message(),
+            words: words_now(&record.event, None).into_iter().collect(),
             record: binary(record.bytes.to_vec()),
             now: None,
         }
@@ -111,6 +131,15 @@ impl EventDoc {
         };
         let now = self.now.map(NowRow::try_from).transpose()?;
         Ok((Record { event, bytes: self.record.bytes.into() }, now))
+    }
+}
+
+/// The words by which a message is found; none for other events.
+pub(super) fn words_now(event: &Event, now: Option<&NowRow>) -> BTreeSet<String> {
+    match &event.body {
+        EventBody::MessagePosted(_) if now.is_some_and(|now| now.deleted) => BTreeSet::new(),
+        EventBody::MessagePosted(posted) => words_of(now.and_then(|now| now.body.as_ref()).unwrap_or(&posted.body)),
+        _ => BTreeSet::new(),
     }
 }
 

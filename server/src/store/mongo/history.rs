@@ -2,6 +2,7 @@
 
 use super::documents::{EventDoc, id};
 use super::link::{Fault, Link};
+use super::projection::Logged;
 use super::queries::MESSAGES;
 use super::query;
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
@@ -27,7 +28,7 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
 
     let (mut messages, mut bytes, count) = (Vec::new(), 0, found.len());
     for doc in found.into_iter().take(limit) {
-        let message = message(doc, query.viewer, row.head)?;
+        let message = message(doc.into_parts()?, query.viewer, row.head)?;
         bytes += client_protocol::codec::encode(&message).len();
         if bytes > HISTORY_PAGE_BYTES_MAX && !messages.is_empty() {
             break;
@@ -41,8 +42,8 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
     Ok(HistoryPage { messages, more, head: row.head, tail: EmptyTail {} })
 }
 
-fn message(doc: EventDoc, viewer: UserId, head: u64) -> Result<Message, Fault> {
-    let (record, now) = doc.into_parts()?;
+/// A message as it is now, for `viewer`; `head` is that of its room.
+pub(super) fn message((record, now): Logged, viewer: UserId, head: u64) -> Result<Message, Fault> {
     let head_of = record.event.head;
     let EventBody::MessagePosted(posted) = record.event.body else {
         return Err(StoreError::Corrupt(format!("event {} is no message", head_of.seq)).into());

@@ -175,7 +175,15 @@ impl Link {
     /// The first document of a filter.
     pub(super) async fn one<T: DeserializeOwned + Send + Sync>(&self, filter: Filter<'_>) -> Result<Option<T>, Fault> {
         let collection = self.collection::<T>(filter.shape.collection);
-        self.call(async { collection.find_one(filter.document()).max_time(MONGO_SERVER_TIME).await }).await
+        let projection = filter.shape.projection();
+        let find = async {
+            let mut find = collection.find_one(filter.document()).max_time(MONGO_SERVER_TIME);
+            if let Some(projection) = projection {
+                find = find.projection(projection);
+            }
+            find.await
+        };
+        self.call(find).await
     }
 
     /// The documents of a filter, at most `limit`, in the order of its shape or against it.
@@ -211,10 +219,17 @@ impl Link {
     ) -> Result<Vec<T>, Fault> {
         let collection = self.collection::<T>(filter.shape.collection);
         let order = filter.shape.order(descending);
+        let (projection, hint) = (filter.shape.projection(), filter.shape.hint());
         let find = async {
             let mut find = collection.find(filter.document()).max_time(MONGO_SERVER_TIME);
             if let Some(order) = order {
                 find = find.sort(order);
+            }
+            if let Some(projection) = projection {
+                find = find.projection(projection);
+            }
+            if let Some(hint) = hint {
+                find = find.hint(mongodb::options::Hint::Keys(hint));
             }
             if let Some(limit) = server_limit {
                 find = find.limit(limit);

@@ -10,33 +10,40 @@
 //! | [`link`], [`schema`] | calls with a time limit, and what failures mean; the start |
 //! | [`writer`], [`append`] | batches; the one write and how its outcome is found out |
 //! | [`projection`] | rooms, members, messages and marks after a fold |
-//! | [`read`] | the world's reads |
+//! | [`read`], [`heads`] | the world's reads; what other servers did |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
+//! | [`search`], [`names`] | messages by words, users by names |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
+//! | [`erase`] | what a user did, room by room |
 
 mod accounts;
 mod append;
 mod documents;
+mod erase;
+mod heads;
 mod history;
 mod link;
 mod logins;
+mod names;
 mod projection;
 mod queries;
 mod query;
 mod read;
 mod schema;
+mod search;
 mod writer;
 
 use super::{
-    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, Store, StoreError, StoreMeta, StoreWork,
+    Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, SentQuery, Store, StoreError,
+    StoreMeta, StoreWork, UserPage, UserSearch,
 };
 use crate::limits::{
     MONGO_CALL_TIMEOUT, MONGO_CLOSE_TIMEOUT, MONGO_INSERTS_MAX, MONGO_QUERY_TIMEOUT, MONGO_READS_MAX, MONGO_RESOLVES_MAX,
     STORE_QUERIES_MAX,
 };
-use client_protocol::chat::HistoryPage;
+use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
-use client_protocol::{RoomId, SessionId, UserId};
+use client_protocol::{Key, RoomId, SessionId, UserId};
 use components::edge::{Found, ReadRequest, StoreReply};
 use components::rows::{MemberRow, RoomRow};
 use link::{Fault, Link};
@@ -244,6 +251,10 @@ impl Store for MongoStore {
         self.shared.link.is_ready()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn connect(&self, sink: ReplySink) {
         if self.shared.sink.set(sink).is_err() {
             tracing::error!("the store was connected twice; the first sink stays");
@@ -349,5 +360,43 @@ impl Store for MongoStore {
 
     fn history(&self, query: HistoryQuery) -> Answer<'_, HistoryPage> {
         self.query(async move |shared| history::page(&shared.link, &query).await)
+    }
+
+    fn search(&self, query: SearchQuery) -> Answer<'_, SearchPage> {
+        self.query(async move |shared| search::page(&shared.link, &query).await)
+    }
+
+    fn search_users(&self, query: UserSearch) -> Answer<'_, UserPage> {
+        self.query(async move |shared| names::users(&shared.link, &query).await)
+    }
+
+    fn erasing(&self) -> Answer<'_, Vec<UserId>> {
+        self.query(async |shared| accounts::erasing(&shared.link).await)
+    }
+
+    fn finish_erase(&self, user: UserId) -> Answer<'_, ()> {
+        self.query(async move |shared| accounts::finish_erase(&shared.link, user).await)
+    }
+
+    fn rooms_ever(&self, user: UserId, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomId>> {
+        self.query(async move |shared| erase::rooms_ever(&shared.link, user, after, limit).await)
+    }
+
+    fn sent(&self, query: SentQuery) -> Answer<'_, Vec<(Key, u64)>> {
+        self.query(async move |shared| erase::sent(&shared.link, &query).await)
+    }
+
+    fn messages(&self, room: RoomId, viewer: UserId, seqs: Vec<u64>) -> Answer<'_, Vec<Message>> {
+        self.query(async move |shared| erase::messages(&shared.link, room, viewer, &seqs).await)
+    }
+
+    fn erase(&self, room: RoomId, user: UserId, seqs: Vec<u64>, erased_seq: u64) -> Answer<'_, ()> {
+        self.query(async move |shared| erase::erase(&shared.link, room, user, &seqs, erased_seq).await)
+    }
+
+    // What was overwritten is gone for every read as soon as a majority has the write. When it leaves the files of the database is the
+    // database's affair: there is no command for it that a server under load could be given.
+    fn purge(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }

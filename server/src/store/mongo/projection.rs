@@ -7,7 +7,7 @@
 //! - The numbers of members and owners are counted anew whenever rows were read, since rows may be further than their room.
 
 use super::documents::{
-    EventDoc, MarkDoc, MemberDoc, NowDoc, RoomFold, event_id, id, mark_id, member_id, pairs_of, record_bytes,
+    EventDoc, MarkDoc, MemberDoc, NowDoc, RoomFold, event_id, id, mark_id, member_id, pairs_of, record_bytes, words_now,
 };
 use super::link::{Fault, Link, Statement};
 use super::queries::{Collection, EVENT, Filter, MARK, MEMBER, MEMBERS, ROOM};
@@ -207,6 +207,7 @@ const fn is_about_members(body: &EventBody) -> bool {
             | EventBody::MemberBanned(_)
             | EventBody::MemberUnbanned(_)
             | EventBody::RoleChanged(_)
+            | EventBody::UserErased(_)
     )
 }
 
@@ -281,6 +282,21 @@ pub(super) fn fold_members(row: &mut RoomRow, members: &mut Members, events: &[R
     Ok(())
 }
 
+/// What is to be written where a user's events are erased ([`fold::erase`]).
+pub(super) async fn erase(link: &Link, room: RoomId, events: &[Logged], erased_seq: u64) -> Result<Writes, Fault> {
+    // No row is further than an erase, which has a meaning of its own.
+    let mut sheet = Sheet { room, seq: u64::MAX, ..Sheet::default() };
+    sheet.messages.extend(events.iter().map(message_of));
+    for (record, _) in events {
+        fold::erase(&record.event, &mut sheet, erased_seq);
+    }
+    sheet.message_writes(link).await
+}
+
+fn message_of((record, now): &Logged) -> (u64, Message) {
+    (record.event.head.seq, Message { event: record.event.clone(), stored: now.clone(), now: now.clone() })
+}
+
 impl Sheet {
     /// Reads the messages that events are about, and those that the events are themselves.
     async fn read_messages(&mut self, link: &Link, events: &[Logged]) -> Result<(), Fault> {
@@ -289,13 +305,10 @@ impl Sheet {
         if targets.is_empty() {
             return Ok(());
         }
-        let message = |(record, now): &Logged| {
-            (record.event.head.seq, Message { event: record.event.clone(), stored: now.clone(), now: now.clone() })
-        };
-        self.messages.extend(events.iter().map(message));
+        self.messages.extend(events.iter().map(message_of));
         targets.retain(|seq| !self.messages.contains_key(seq));
         let found = read_events(link, self.room, &targets.into_iter().collect::<Vec<_>>()).await?;
-        self.messages.extend(found.iter().map(message));
+        self.messages.extend(found.iter().map(message_of));
         Ok(())
     }
 
@@ -324,7 +337,7 @@ impl Sheet {
 
     /// What is to be written.
     async fn writes(&self, link: &Link, row: &RoomRow) -> Result<Writes, Fault> {
-        let mut writes = Writes { blanks: self.blanked_events(link).await?, ..Writes::default() };
+        let mut writes = self.message_writes(link).await?;
         for (user, stored) in &self.put_members {
             if let Some(member) = self.members.get(user) {
                 let filter = MEMBER.equal([member_id(self.room, *user).into()]);
@@ -338,22 +351,30 @@ impl Sheet {
                 writes.marks.put(filter, "as_of", *stored, MarkDoc::new(owner, *room, *mark, *as_of))?;
             }
         }
+        writes.rooms.push(room_statement(row)?);
+        Ok(writes)
+    }
+
+    /// What is to be written of messages.
+    async fn message_writes(&self, link: &Link) -> Result<Writes, Fault> {
+        let mut writes = Writes { blanks: self.blanked_events(link).await?, ..Writes::default() };
         for seq in &self.put_messages {
-            let Some(Message { stored, now: Some(now), .. }) = self.messages.get(seq) else { continue };
-            let now =
+            let Some(Message { event, stored, now: Some(now) }) = self.messages.get(seq) else { continue };
+            let doc =
                 serialize_to_document(&NowDoc::from(now.clone())).map_err(|error| Fault::Corrupt(error.to_string()))?;
+            let mut set = doc! { "now": doc };
+            // With the row, in one write: search is never behind it, nor ahead.
+            let before = stored.clone().unwrap_or_default();
+            if (&before.body, before.deleted) != (&now.body, now.deleted) {
+                set.insert("words", words_now(event, Some(now)).into_iter().collect::<Vec<_>>());
+            }
             let filter = EVENT.equal([event_id(self.room, *seq).into()]);
             let filter = match stored {
                 Some(stored) => filter.and("now.as_of", stored.as_of as i64),
                 None => filter.and("now", doc! { "$exists": false }),
             };
-            writes.nows.push(Statement {
-                filter: filter.document(),
-                change: doc! { "$set": { "now": now } },
-                upsert: false,
-            });
+            writes.nows.push(Statement { filter: filter.document(), change: doc! { "$set": set }, upsert: false });
         }
-        writes.rooms.push(room_statement(row)?);
         Ok(writes)
     }
 
@@ -365,7 +386,11 @@ impl Sheet {
         let events = known.chain(read.iter().map(|(record, _)| &record.event));
         let statement = |event: &Event| {
             let filter = EVENT.equal([event_id(self.room, event.head.seq).into()]).document();
-            Some(Statement { filter, change: doc! { "$set": { "record": record_bytes(&blanked(event)?) } }, upsert: false })
+            let mut set = doc! { "record": record_bytes(&blanked(event)?) };
+            if event.body.is_message() {
+                set.insert("words", Vec::<String>::new());
+            }
+            Some(Statement { filter, change: doc! { "$set": set }, upsert: false })
         };
         Ok(events.filter_map(statement).collect())
     }

@@ -41,6 +41,8 @@ collections! {
     Logins = "logins";
     /// Hashes of refresh tokens that were used.
     RefreshTokens = "refresh_tokens";
+    /// Names by which accounts are found.
+    Names = "names";
 }
 
 /// An index beside the one on `_id`, which every collection has. Ascending.
@@ -62,43 +64,81 @@ const fn unique(collection: Collection, keys: &'static [&'static str]) -> Index 
     Index { collection, keys, unique: true }
 }
 
+/// The index of words.
+const WORDS_INDEX: &[&str] = &["room_id", "words", "seq"];
+
 /// The indexes, made at a start if they are missing.
 pub(super) const INDEXES: &[Index] = &[
     // Idempotency, for ever.
     unique(Collection::Events, &["room_id", "actor_id", "key"]),
     // History.
     index(Collection::Events, &["room_id", "is_message", "seq"]),
+    // Search: an entry for each word of a message, as it is now.
+    index(Collection::Events, WORDS_INDEX),
     index(Collection::Rooms, &["kind", "_id"]),
     index(Collection::Members, &["user_id", "state"]),
+    index(Collection::Members, &["user_id", "room_id"]),
     unique(Collection::Users, &["username"]),
     unique(Collection::Users, &["email"]),
+    index(Collection::Users, &["erasing"]),
+    index(Collection::Names, &["user_id"]),
     index(Collection::Logins, &["token"]),
     index(Collection::Logins, &["user_id"]),
     index(Collection::Logins, &["expires_ms"]),
     index(Collection::RefreshTokens, &["login_id", "generation"]),
 ];
 
-/// A shape of query: fields that are equal to a value, one that is within a range (results come in its order), and others that are
-/// looked at in what the index found.
+/// A shape of query: fields that are equal to a value (a list: have it in them), one that is within a range (results come in its order) or
+/// a list with an element in a range (in no order), and others that are looked at in what the index found.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) collection: Collection,
     equal: &'static [&'static str],
     range: Option<&'static str>,
+    element: Option<&'static str>,
     also: &'static [&'static str],
+    only: &'static [&'static str],
+    hint: Option<&'static [&'static str]>,
 }
 
 impl Shape {
     const fn by(collection: Collection, equal: &'static [&'static str]) -> Self {
-        Self { collection, equal, range: None, also: &[] }
+        Self { collection, equal, range: None, element: None, also: &[], only: &[], hint: None }
     }
 
     const fn range(self, field: &'static str) -> Self {
         Self { range: Some(field), ..self }
     }
 
+    const fn element(self, field: &'static str) -> Self {
+        Self { element: Some(field), ..self }
+    }
+
     const fn also(self, fields: &'static [&'static str]) -> Self {
         Self { also: fields, ..self }
+    }
+
+    /// Only these fields are wanted, beside `_id`.
+    const fn only(self, fields: &'static [&'static str]) -> Self {
+        Self { only: fields, ..self }
+    }
+
+    /// The index is named, where a server that weighs several by what it found last may take one that finds much more.
+    const fn hinted(self, keys: &'static [&'static str]) -> Self {
+        Self { hint: Some(keys), ..self }
+    }
+
+    /// The fields that are wanted. The words of events are for the index alone.
+    pub(super) fn projection(&self) -> Option<Document> {
+        if !self.only.is_empty() {
+            return Some(self.only.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect());
+        }
+        (self.collection == Collection::Events).then(|| doc! { "words": 0 })
+    }
+
+    /// The index that the server is to use, if it is named.
+    pub(super) fn hint(&self) -> Option<Document> {
+        self.hint.map(|keys| keys.iter().map(|key| ((*key).to_owned(), Bson::Int32(1))).collect())
     }
 
     /// The documents whose fields equal these values, in the order of the shape.
@@ -147,6 +187,15 @@ impl Filter<'_> {
         self
     }
 
+    /// With an element of the list from one text on and below another.
+    pub(super) fn with_element(mut self, from: &str, below: &str) -> Self {
+        debug_assert!(self.shape.element.is_some(), "{:?}", self.shape);
+        if let Some(field) = self.shape.element {
+            self.document.insert(field, doc! { "$elemMatch": { "$gte": from, "$lt": below } });
+        }
+        self
+    }
+
     /// With a further field, which must equal a value or meet a condition that we wrote.
     pub(super) fn and(mut self, field: &str, condition: impl Into<Bson>) -> Self {
         debug_assert!(self.shape.also.contains(&field), "{:?} {field}", self.shape);
@@ -175,6 +224,17 @@ shapes! {
     /// A piece of a log, by ids of events.
     LOG = Shape::by(Collection::Events, &[]).range("_id");
     EVENT_OF_KEY = Shape::by(Collection::Events, &["room_id", "actor_id", "key"]);
+    /// Which of these events there are.
+    EVENT_IDS = Shape::by(Collection::Events, &["_id"]).only(&["_id"]);
+    /// What somebody sent to a room.
+    SENT = Shape::by(Collection::Events, &["room_id", "actor_id"]).range("key").only(&["key", "seq"]);
+    /// Messages that have a word.
+    WITH_WORD = Shape::by(Collection::Events, &["room_id", "words"]).range("seq").only(&["seq", "words"]).hinted(WORDS_INDEX);
+    /// Messages that have a word with a start.
+    WITH_START = Shape::by(Collection::Events, &["room_id"]).element("words").also(&["seq"]).only(&["seq", "words"])
+        .hinted(WORDS_INDEX);
+    /// Messages, by their words only.
+    WORDS_OF_MESSAGES = Shape::by(Collection::Events, &["room_id", "is_message"]).range("seq").only(&["seq", "words"]);
     MESSAGES = Shape::by(Collection::Events, &["room_id", "is_message"]).range("seq");
     ROOM = Shape::by(Collection::Rooms, &["_id"]).also(&["head", "notified_seq"]);
     ROOMS_OF_KIND = Shape::by(Collection::Rooms, &["kind"]).range("_id");
@@ -182,12 +242,20 @@ shapes! {
     /// The members of a room, by ids of memberships.
     MEMBERS = Shape::by(Collection::Members, &[]).range("_id").also(&["state"]);
     MEMBERSHIPS = Shape::by(Collection::Members, &["user_id", "state"]);
+    ROOMS_EVER = Shape::by(Collection::Members, &["user_id"]).range("room_id").only(&["room_id"]);
     MARK = Shape::by(Collection::Marks, &["_id"]).also(&["as_of"]);
     DIRTY = Shape::by(Collection::Dirty, &["_id"]);
     DIRTY_ROOMS = Shape::by(Collection::Dirty, &[]).range("_id");
     USER = Shape::by(Collection::Users, &["_id"]);
     USER_BY_USERNAME = Shape::by(Collection::Users, &["username"]);
     USER_BY_EMAIL = Shape::by(Collection::Users, &["email"]);
+    USERS_ERASING = Shape::by(Collection::Users, &["erasing"]).only(&["_id"]);
+    /// What the world knows of accounts.
+    USER_STATUS = Shape::by(Collection::Users, &["_id"]).only(&["status"]);
+    NAME = Shape::by(Collection::Names, &["_id"]);
+    NAMES = Shape::by(Collection::Names, &[]).range("_id");
+    NAMES_OF_USER = Shape::by(Collection::Names, &["user_id"]);
+    LOGIN_IDS = Shape::by(Collection::Logins, &["_id"]).only(&["_id"]);
     LOGIN = Shape::by(Collection::Logins, &["_id"]).also(&["token", "user_id"]);
     LOGIN_OF_TOKEN = Shape::by(Collection::Logins, &["token"]);
     LOGINS_OF_USER = Shape::by(Collection::Logins, &["user_id"]);
@@ -211,13 +279,16 @@ mod tests {
         let (equal, rest) = walk.split_at(shape.equal.len().min(walk.len()));
         equal.len() == shape.equal.len()
             && shape.equal.iter().all(|field| equal.contains(field))
-            && shape.range.is_none_or(|field| rest.first() == Some(&field))
+            && shape.range.or(shape.element).is_none_or(|field| rest.first() == Some(&field))
     }
 
     #[test]
     fn no_query_needs_a_collection_scan() {
         for (name, shape) in SHAPES {
             assert!(!shape.equal.is_empty() || shape.range.is_some(), "{name} compares nothing");
+            let mut hinted = INDEXES.iter().filter(|index| index.collection == shape.collection);
+            let is_served = |hint| hinted.any(|index| index.keys == hint) && serves(hint, shape);
+            assert!(shape.hint.is_none_or(is_served), "{name} names an index that does not serve it");
             let served = walks(shape.collection).iter().any(|walk| serves(walk, shape));
             assert!(served, "no index of {} serves {name}", shape.collection.name());
         }
@@ -238,6 +309,8 @@ mod tests {
         assert_eq!(filter, doc! { "username": name });
         let filter = LOG.equal([]).within(Some("a".into()), Some("b".into())).document();
         assert_eq!(filter, doc! { "_id": { "$gt": "a", "$lte": "b" } });
+        let filter = WITH_START.equal(["r".into()]).with_element("$a", "b").document();
+        assert_eq!(filter, doc! { "room_id": "r", "words": { "$elemMatch": { "$gte": "$a", "$lt": "b" } } });
         assert_eq!(ROOM.one_of(vec!["a".into()]).document(), doc! { "_id": "a" });
         assert_eq!(ROOM.one_of(vec!["a".into(), "b".into()]).document(), doc! { "_id": { "$in": ["a", "b"] } });
     }

@@ -5,7 +5,7 @@ use super::documents::{EventDoc, RoomDoc, event_id, id, key_of};
 use super::link::{Fault, Link};
 use super::projection::{Logged, fold_members, read_events, read_members};
 use super::queries::{EVENT_OF_KEY, LOG, ROOM};
-use super::{accounts, query};
+use super::{accounts, heads, query};
 use crate::limits::STORE_PAGE_EVENTS_MAX;
 use crate::store::StoreError;
 use client_protocol::RoomId;
@@ -65,6 +65,10 @@ pub(super) async fn serve(shared: &Shared, read: &Read) -> Result<(Found, Option
         Read::Rooms { user } => {
             let (rooms, next) = query::rooms_of(link, shared.meta.epoch, user, 0, ROOMS_PAGE_MAX as u32).await?;
             Found::Rooms(rooms, next)
+        }
+        Read::Heads { ref rooms } => Found::Heads(heads::heads(link, rooms).await?),
+        Read::Accounts { ref accounts, ref logins } => {
+            Found::Accounts(heads::changed_accounts(link, accounts).await?, heads::ended_logins(link, logins).await?)
         }
     };
     Ok((found, None))
