@@ -265,6 +265,21 @@ fn followers_do_their_work_once() {
 }
 
 #[test]
+fn a_room_that_is_brought_in_is_left_to_who_is_at_it() {
+    let mut c = cluster(2);
+    let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
+    let (a, b) = (c.connect(0, alice), c.connect(1, bob));
+    let room = create(&mut c, a, kind::GROUP, &[bob, carol]);
+    c.advance(90_000);
+    let (before, key) = (c.nodes()[1].store.appends, c.key());
+    done(&mut c, a, commands::mention(room, key, "you", &[carol]));
+    c.advance(20_000);
+    assert_eq!(bumps(&c, b).last().map(|bump| bump.message_no), Some(1));
+    assert_eq!(c.nodes()[1].store.appends, before);
+    assert_eq!(c.model().dirty_rooms(), []);
+}
+
+#[test]
 fn followers_of_a_node_that_died_are_replaced() {
     let mut c = cluster(2);
     let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
