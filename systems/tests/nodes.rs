@@ -8,7 +8,7 @@ use components::edge::Read;
 use components::limits::{ACCOUNTS_INTERVAL_US, LISTED_HEADS_INTERVAL_US, LOADED_HEADS_INTERVAL_US, PAGE_EVENTS};
 use components::rows::account;
 use components::time::Tuning;
-use systems::testing::{ClientId, Cluster, EPOCH, On, ReadFault, Scenario, commands};
+use systems::testing::{AppendFault, ClientId, Cluster, EPOCH, On, ReadFault, Scenario, commands};
 
 const SOON_MS: u64 = LOADED_HEADS_INTERVAL_US * 3 / 2_000 + 20;
 const BUMP_MS: u64 = LISTED_HEADS_INTERVAL_US / 1_000 + 20;
@@ -318,6 +318,31 @@ fn who_cannot_look_does_not_refuse() {
     assert_eq!(c.answer(posted).map(client_protocol::session::Reply::code), Some(Code::Ok));
     c.advance(2_000);
     assert_eq!(c.answer(refused).map(client_protocol::session::Reply::code), Some(Code::NotFound));
+}
+
+#[test]
+fn what_is_read_while_an_append_is_open_is_not_taken_twice() {
+    let mut c = cluster(2);
+    let (_, b, room) = two_readers(&mut c);
+    let carol = c.user(3);
+    let client = c.connect(1, carol);
+    c.advance(SOON_MS);
+    // Carol's refusal makes the node look; the page has Bob's event before its append is answered.
+    c.at(1).store.fail_read(
+        |request| matches!(request.read, Read::Page { .. }),
+        ReadFault { read_us: 10_000, ..ReadFault::default() },
+    );
+    c.at(1).store.fail_append(room, AppendFault::delayed(50_000));
+    let key = c.key();
+    let refused = c.send(client, commands::post(room, key, "may I?"));
+    c.advance(3);
+    let key = c.key();
+    let posted = c.send(b, commands::post(room, key, "I may"));
+    c.advance(100);
+    let code = |request| c.answer(request).map(client_protocol::session::Reply::code);
+    assert_eq!((code(refused), code(posted)), (Some(Code::NotFound), Some(Code::Ok)));
+    assert_eq!(c.client(b).texts(room), ["I may"]);
+    assert!(c.client(b).next.contains_key(&room), "the room is not quarantined");
 }
 
 #[test]
