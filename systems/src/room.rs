@@ -24,7 +24,7 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, EventBody, RoomId, UserId};
 use components::catch_up::Pages;
 use components::edge::{Found, Read, Reads, Record, RoomSnapshot};
-use components::limits::{EMPTY_ROOM_IDLE_US, HOT_LOG_BYTES_MAX, ROOM_RETRY_US};
+use components::limits::{EMPTY_ROOM_IDLE_US, HOT_LOG_BYTES_MAX, OTHERS_FOLLOW_US, ROOM_RETRY_US};
 use components::nodes::{Freshness, Others};
 use components::notification::{NotifyQueue, Unbumped};
 use components::room::{
@@ -221,12 +221,13 @@ fn hydrate_rooms(
                 room.hydration = Hydration::Ready;
                 unbumped.level_seq = state.row.notified_seq;
                 unbumped.failed_from = not_brought(&state, &tail);
-                unbumped.swept = false;
+                let swept = std::mem::take(&mut unbumped.swept);
                 waiting.conflicts = 0;
                 waiting.bring_back();
                 freshness.as_of_us = room.asked_us;
                 hot_log::forget(&hot, entity, &mut index);
                 *hot = HotLog::default();
+                let leave = node.shared_store && !swept && unbumped.failed_from.is_none() && state.row.kind != kind::SELF;
                 let missed: Vec<_> = tail.iter().filter(|r| r.event.head.seq > state.row.notified_seq).cloned().collect();
                 if node.shared_store {
                     hydrated.write(Hydrated { room: entity, tail: tail.clone() });
@@ -240,8 +241,19 @@ fn hydrate_rooms(
                 }
                 index.hot_bytes += hot.bytes;
                 commands.entity(entity).insert(state);
-                // Followers that had not finished before the last stop finish now.
-                if !missed.is_empty() {
+                if missed.is_empty() {
+                    continue;
+                }
+                if leave {
+                    // Another node may be at it.
+                    unbumped.failed_from = missed.first().map(|record| record.event.head.seq);
+                    unbumped.left_until_us = now.mono_us + OTHERS_FOLLOW_US;
+                    if !unbumped.level_queued {
+                        unbumped.level_queued = true;
+                        notify.levels.insert((unbumped.left_until_us, entity));
+                    }
+                } else {
+                    // Followers that had not finished before the last stop finish now.
                     settled.write(Settled { room: entity, records: missed, replayed: true });
                 }
             }

@@ -8,7 +8,7 @@ use components::edge::Read;
 use components::limits::{ACCOUNTS_INTERVAL_US, LISTED_HEADS_INTERVAL_US, LOADED_HEADS_INTERVAL_US, PAGE_EVENTS};
 use components::rows::account;
 use components::time::Tuning;
-use systems::testing::{ClientId, Cluster, EPOCH, On, ReadFault, Scenario, commands};
+use systems::testing::{AppendFault, ClientId, Cluster, EPOCH, On, ReadFault, Scenario, commands};
 
 const SOON_MS: u64 = LOADED_HEADS_INTERVAL_US * 3 / 2_000 + 20;
 const BUMP_MS: u64 = LISTED_HEADS_INTERVAL_US / 1_000 + 20;
@@ -265,6 +265,21 @@ fn followers_do_their_work_once() {
 }
 
 #[test]
+fn a_room_that_is_brought_in_is_left_to_who_is_at_it() {
+    let mut c = cluster(2);
+    let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
+    let (a, b) = (c.connect(0, alice), c.connect(1, bob));
+    let room = create(&mut c, a, kind::GROUP, &[bob, carol]);
+    c.advance(90_000);
+    let (before, key) = (c.nodes()[1].store.appends, c.key());
+    done(&mut c, a, commands::mention(room, key, "you", &[carol]));
+    c.advance(20_000);
+    assert_eq!(bumps(&c, b).last().map(|bump| bump.message_no), Some(1));
+    assert_eq!(c.nodes()[1].store.appends, before);
+    assert_eq!(c.model().dirty_rooms(), []);
+}
+
+#[test]
 fn followers_of_a_node_that_died_are_replaced() {
     let mut c = cluster(2);
     let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
@@ -303,6 +318,31 @@ fn who_cannot_look_does_not_refuse() {
     assert_eq!(c.answer(posted).map(client_protocol::session::Reply::code), Some(Code::Ok));
     c.advance(2_000);
     assert_eq!(c.answer(refused).map(client_protocol::session::Reply::code), Some(Code::NotFound));
+}
+
+#[test]
+fn what_is_read_while_an_append_is_open_is_not_taken_twice() {
+    let mut c = cluster(2);
+    let (_, b, room) = two_readers(&mut c);
+    let carol = c.user(3);
+    let client = c.connect(1, carol);
+    c.advance(SOON_MS);
+    // Carol's refusal makes the node look; the page has Bob's event before its append is answered.
+    c.at(1).store.fail_read(
+        |request| matches!(request.read, Read::Page { .. }),
+        ReadFault { read_us: 10_000, ..ReadFault::default() },
+    );
+    c.at(1).store.fail_append(room, AppendFault::delayed(50_000));
+    let key = c.key();
+    let refused = c.send(client, commands::post(room, key, "may I?"));
+    c.advance(3);
+    let key = c.key();
+    let posted = c.send(b, commands::post(room, key, "I may"));
+    c.advance(100);
+    let code = |request| c.answer(request).map(client_protocol::session::Reply::code);
+    assert_eq!((code(refused), code(posted)), (Some(Code::NotFound), Some(Code::Ok)));
+    assert_eq!(c.client(b).texts(room), ["I may"]);
+    assert!(c.client(b).next.contains_key(&room), "the room is not quarantined");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::ops::Act;
 use crate::reference::Reference;
 use bevy_ecs::prelude::*;
 use client_protocol::limits::REQUEST_TIMEOUT_MS;
-use client_protocol::{Code, Command, EventBody, Key, RoomId, UserId};
+use client_protocol::{Code, Command, EventBody, Key, RoomId, ServerFrame, UserId};
 use components::chat::Deadlines;
 use components::nodes::Others;
 use components::notification::NotifyQueue;
@@ -29,6 +29,7 @@ pub(crate) fn settle(life: &mut Life) {
     // A room whose read failed is left alone for five seconds after that.
     life.s.advance(9_000);
     every_request_has_one_answer(life);
+    no_room_was_quarantined(life);
     everyone_is_level(life);
     logs_allow_what_is_in_them(life);
     keys_have_one_seq(life);
@@ -46,6 +47,17 @@ fn every_request_has_one_answer(life: &Life) {
         for (id, (reply, took_us)) in &client.replies {
             assert!(*took_us <= REPLY_US_MAX, "P7: {id} took {took_us} us: {reply:?}");
         }
+    }
+}
+
+/// Whatever the store says and when, it folds.
+fn no_room_was_quarantined(life: &Life) {
+    for client in life.s.clients().map(|client| life.s.client(client)) {
+        let quarantined = client.picked(|frame| match frame {
+            ServerFrame::SubscriptionEnded(ended) if ended.code == Code::Unavailable.number() => Some(ended.room),
+            _ => None,
+        });
+        assert_eq!(quarantined, [], "a log that does not fold");
     }
 }
 
