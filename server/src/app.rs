@@ -100,6 +100,8 @@ pub struct Running {
     stop: watch::Sender<Stop>,
     drained: mpsc::Receiver<()>,
     edge: Option<JoinHandle<()>>,
+    #[cfg(unix)]
+    admin: Option<crate::admin::serve::Socket>,
     rest: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
     background: Option<tokio::runtime::Runtime>,
 }
@@ -198,7 +200,13 @@ impl App {
 
         let draining = Arc::new(AtomicBool::new(false));
         let eraser = Eraser::new(Arc::clone(&store), world.clone(), Arc::clone(&accounts));
-        background.spawn(eraser.resume());
+        background.spawn(eraser.clone().resume());
+        #[cfg(unix)]
+        let admin = {
+            let (store, accounts, world) = (Arc::clone(&store), Arc::clone(&accounts), world.clone());
+            let _entered = background.enter();
+            open_admin(&config.data, crate::admin::Admin { store, accounts, world, eraser })
+        };
         let rest_deps = RestDeps {
             accounts,
             queries: Queries::new(Arc::clone(&store)),
@@ -227,10 +235,19 @@ impl App {
             stop,
             drained,
             edge: Some(edge),
+            #[cfg(unix)]
+            admin,
             rest: Some(rest),
             background: Some(background),
         })
     }
+}
+
+/// Opens the socket of `starling admin`. A server without it serves all the same.
+#[cfg(unix)]
+fn open_admin(data: &std::path::Path, admin: crate::admin::Admin) -> Option<crate::admin::serve::Socket> {
+    let opened = crate::admin::serve::open(data, admin);
+    opened.inspect_err(|error| tracing::error!(%error, "the admin socket cannot be opened: no `starling admin`")).ok()
 }
 
 /// What the edge's thread is started with.
@@ -375,6 +392,8 @@ impl Running {
 
     fn end(&mut self) {
         let _gone = self.stop.send(Stop::World);
+        #[cfg(unix)]
+        drop(self.admin.take());
         if let Some(edge) = self.edge.take()
             && edge.join().is_err()
         {
