@@ -113,6 +113,8 @@ impl Connector {
             .send_window(SEND_WINDOW_BYTES)
             .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
             .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
+            // A client says little: probing for larger packets would cost both sides more than it saves.
+            .mtu_discovery_config(None)
             .keep_alive_interval(Some(self.keep_alive))
             .max_idle_timeout(IDLE_TIMEOUT.try_into().ok());
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));

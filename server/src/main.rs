@@ -4,6 +4,9 @@ use server::config::{Config, ConfigError, Loaded};
 use server::{App, telemetry};
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     #[cfg(unix)]
     if std::env::args_os().nth(1).is_some_and(|first| first == "admin") {

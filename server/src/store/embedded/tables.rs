@@ -291,7 +291,8 @@ impl<'a> Overlay<'a> {
     /// Ends a step: its writes stay.
     pub(super) fn keep(&mut self) {
         for (kept, step) in self.kept.iter_mut().zip(&mut self.step) {
-            kept.append(step);
+            // Not `append`, which builds the whole map anew: a step is a few writes, and there are many steps in a commit.
+            kept.extend(std::mem::take(step));
         }
     }
 
