@@ -102,6 +102,8 @@ pub struct Running {
     stop: watch::Sender<Stop>,
     drained: mpsc::Receiver<()>,
     edge: Option<JoinHandle<()>>,
+    #[cfg(unix)]
+    admin: Option<crate::admin::serve::Socket>,
     rest: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
     background: Option<tokio::runtime::Runtime>,
 }
@@ -197,7 +199,13 @@ impl App {
 
         let draining = Arc::new(AtomicBool::new(false));
         let eraser = Eraser::new(Arc::clone(&store), world.clone(), Arc::clone(&accounts));
-        background.spawn(eraser.resume());
+        background.spawn(eraser.clone().resume());
+        #[cfg(unix)]
+        let admin = {
+            let (store, accounts, world) = (Arc::clone(&store), Arc::clone(&accounts), world.clone());
+            let _entered = background.enter();
+            open_admin(&config.data, crate::admin::Admin { store, accounts, world, eraser })
+        };
         let rest_deps = RestDeps {
             accounts,
             queries: Queries::new(Arc::clone(&store)),
@@ -227,6 +235,8 @@ impl App {
             stop,
             drained,
             edge: Some(edge),
+            #[cfg(unix)]
+            admin,
             rest: Some(rest),
             background: Some(background),
         })
@@ -243,6 +253,13 @@ fn open_store(config: &Config) -> Result<(Arc<dyn Store>, String), StoreError> {
     let options = EmbeddedOptions { sync: !config.unsafe_no_sync, ..EmbeddedOptions::default() };
     let store = EmbeddedStore::open(&config.data.join("store"), &options)?;
     Ok((Arc::new(store), "embedded, in the data folder".to_owned()))
+}
+
+/// Opens the socket of `starling admin`. A server without it serves all the same.
+#[cfg(unix)]
+fn open_admin(data: &std::path::Path, admin: crate::admin::Admin) -> Option<crate::admin::serve::Socket> {
+    let opened = crate::admin::serve::open(data, admin);
+    opened.inspect_err(|error| tracing::error!(%error, "the admin socket cannot be opened: no `starling admin`")).ok()
 }
 
 /// What the edge's thread is started with.
@@ -393,6 +410,8 @@ impl Running {
 
     fn end(&mut self) {
         let _gone = self.stop.send(Stop::World);
+        #[cfg(unix)]
+        drop(self.admin.take());
         if let Some(edge) = self.edge.take()
             && edge.join().is_err()
         {

@@ -97,6 +97,7 @@ impl Eraser {
     /// Erases a user in all rooms; answers how many. Looks again until there is no new one: a join may have been on its way.
     async fn erase_rooms(&self, user: UserId) -> Result<usize, EraseError> {
         let mut done = BTreeSet::new();
+        let mut failed = None;
         loop {
             let before = done.len();
             let mut after = None;
@@ -105,15 +106,23 @@ impl Eraser {
                 let Some(&last) = rooms.last() else { break };
                 after = Some(last);
                 for room in rooms {
-                    if done.insert(room) {
-                        self.erase_in(user, room).await?;
+                    // A room that cannot be served does not keep the others from it.
+                    if done.insert(room)
+                        && let Err(error) = self.erase_in(user, room).await
+                    {
+                        tracing::error!(%user, %room, %error, "a user cannot be erased in a room");
+                        failed.get_or_insert(error);
                     }
                 }
             }
-            if done.len() == before {
-                self.store.finish_erase(user).await?;
-                return Ok(before);
+            if done.len() > before {
+                continue;
             }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            self.store.finish_erase(user).await?;
+            return Ok(before);
         }
     }
 

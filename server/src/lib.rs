@@ -1,5 +1,7 @@
 //! The Starling server: the edges around the world, and the binary.
 
+#[cfg(unix)]
+pub mod admin;
 mod app;
 pub mod auth;
 pub mod bus;

@@ -110,7 +110,7 @@ pub const ERASE_LOT_ROOMS: usize = 200;
 /// A room that cannot be written to is tried again after this time, …
 pub const ERASE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// … so often. What is not done then is done after the next start.
-pub const ERASE_RETRIES_MAX: u32 = 120;
+pub const ERASE_RETRIES_MAX: u32 = 20;
 /// How long a call that erases a user waits for the end of it; it goes on in any case.
 pub const ERASE_WAIT: Duration = Duration::from_secs(5);
 /// Differences between a room's log and its projections that are told in words.

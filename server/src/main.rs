@@ -1,4 +1,4 @@
-//! The `starling` binary: reads the configuration, starts the server, waits for a signal.
+//! The `starling` binary: reads the configuration, starts the server, waits for a signal. `starling admin` is a tool of its own.
 
 use server::config::{Config, ConfigError, Loaded};
 use server::{App, telemetry};
@@ -8,6 +8,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    if std::env::args_os().nth(1).is_some_and(|first| first == "admin") {
+        return server::admin::cli::run(std::env::args_os().enumerate().filter(|(at, _)| *at != 1).map(|(_, arg)| arg));
+    }
     let config = match Config::load(std::env::args_os(), |name| std::env::var(name).ok()) {
         Ok(Loaded::Run(config)) => config,
         Ok(Loaded::Print(text)) => {

@@ -10,6 +10,8 @@ use client_protocol::room::{MemberEntry, RoomEntry};
 use client_protocol::{Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::StoreReply;
 use components::rows::{MemberRow, RoomRow};
+use server::store::check::RoomCheck;
+use server::store::dump::{DumpCursor, DumpPage, Item};
 use server::store::{
     Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, SentQuery, Store, StoreError,
     StoreMeta, StoreWork, UserPage, UserSearch,
@@ -140,6 +142,27 @@ impl Store for Model {
         not_kept()
     }
     fn purge(&self) -> Answer<'_, ()> {
+        not_kept()
+    }
+    fn accounts(&self, _after: Option<UserId>, _limit: usize) -> Answer<'_, Vec<Account>> {
+        not_kept()
+    }
+    fn set_password(&self, _user: UserId, _hash: String, _now_ms: u64) -> Answer<'_, Option<Account>> {
+        not_kept()
+    }
+    fn rooms(&self, _after: Option<RoomId>, _limit: usize) -> Answer<'_, Vec<RoomRow>> {
+        not_kept()
+    }
+    fn stats(&self) -> Answer<'_, Vec<(String, u64)>> {
+        not_kept()
+    }
+    fn check(&self, _room: RoomId, _mend: bool) -> Answer<'_, RoomCheck> {
+        not_kept()
+    }
+    fn dump(&self, _after: Option<DumpCursor>) -> Answer<'_, DumpPage> {
+        not_kept()
+    }
+    fn load(&self, _items: Vec<Item>, _last: bool) -> Answer<'_, ()> {
         not_kept()
     }
 }

@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "tour/admin.rs"]
+mod admin;
 #[path = "tour/erase.rs"]
 mod erase;
 #[path = "tour/http.rs"]

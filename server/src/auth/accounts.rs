@@ -3,6 +3,8 @@
 //! A login is a family of refresh tokens of which only the newest is good. Showing an older one again means that two hold it: the login
 //! ends, and its sessions with it. A refresh token is 32 random bytes; the store has only its SHA-256.
 
+mod operators;
+
 use super::live::LiveLogins;
 use super::ratelimit::{IpBudget, Rate};
 use super::token::Issued;
@@ -98,6 +100,24 @@ impl fmt::Debug for Registration {
     }
 }
 
+/// A registration whose fields are what they may be.
+struct Checked {
+    username: String,
+    email: String,
+    display_name: String,
+    password: String,
+}
+
+impl Checked {
+    fn new(asked: Registration) -> Result<Self, AuthError> {
+        let username = fields::username(&asked.username)?;
+        let email = fields::email(&asked.email)?;
+        fields::password(&asked.password)?;
+        let display_name = fields::display_name(asked.display_name.as_deref().unwrap_or(&username))?;
+        Ok(Self { username, email, display_name, password: asked.password })
+    }
+}
+
 /// See the module.
 pub struct Accounts {
     store: Arc<dyn Store>,
@@ -163,12 +183,16 @@ impl Accounts {
     ///
     /// [`AuthError`]: a field, a name taken, the address' rate, the password queue, the store.
     pub async fn register(&self, from: IpAddr, asked: Registration) -> Result<(Account, Session), AuthError> {
-        let username = fields::username(&asked.username)?;
-        let email = fields::email(&asked.email)?;
-        fields::password(&asked.password)?;
-        let display_name = fields::display_name(asked.display_name.as_deref().unwrap_or(&username))?;
+        let asked = Checked::new(asked)?;
         spend(&self.registers, from)?;
-        let password_hash = self.passwords.hash(asked.password).await?;
+        let account = self.make(asked).await?;
+        let session = self.open_login(account.user, String::new()).await?;
+        Ok((account, session))
+    }
+
+    async fn make(&self, asked: Checked) -> Result<Account, AuthError> {
+        let Checked { username, email, display_name, password } = asked;
+        let password_hash = self.passwords.hash(password).await?;
         let now = now_ms();
         let account = Account {
             user: UserId(Uuid::now_v7()),
@@ -185,8 +209,7 @@ impl Accounts {
         self.store.create_account(account.clone()).await?;
         metrics::counter!("starling_auth_registrations_total").increment(1);
         tracing::info!(user = %account.user, "registered");
-        let session = self.open_login(account.user, String::new()).await?;
-        Ok((account, session))
+        Ok(account)
     }
 
     /// Logs in by username or e-mail address. Unknown accounts and wrong passwords have the same answer after the same time.
@@ -334,27 +357,6 @@ impl Accounts {
     pub fn account_changed(&self, account: AccountRow) {
         self.live.forget_user(account.user);
         self.world.control(Control::AccountChanged(account));
-    }
-
-    /// Sets the status of an account that was not erased; its live sessions are told.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError::NotFound`]; the store.
-    pub async fn set_status(&self, user: UserId, status: u8) -> Result<Account, AuthError> {
-        self.account(user).await?;
-        let account = self.store.set_account_status(user, status, now_ms()).await?.ok_or(AuthError::NotFound("user"))?;
-        self.account_changed(AccountRow { user, status });
-        Ok(account)
-    }
-
-    /// Erases an account: only the id remains, its logins end, its live sessions are told. Its messages are [`crate::erase`]'s work.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError::NotFound`], also for one that was erased; the store.
-    pub async fn set_erased(&self, user: UserId) -> Result<(), AuthError> {
-        self.set_status(user, account::ERASED).await.map(drop)
     }
 
     /// Whether this is the user's password, for what needs more than a token.

@@ -103,7 +103,7 @@ impl From<StoreError> for AuthError {
                 tracing::warn!(%why, "the store is unavailable");
                 Self::Unavailable
             }
-            StoreError::Corrupt(why) => Self::Internal(why),
+            error @ (StoreError::Corrupt(_) | StoreError::NotEmpty) => Self::Internal(error.to_string()),
         }
     }
 }

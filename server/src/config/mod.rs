@@ -390,7 +390,7 @@ fn jwt_secret(text: &str) -> Option<Secret> {
 fn command() -> Command {
     let mut command = Command::new("starling")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Starling, a real-time chat server")
+        .about("Starling, a real-time chat server. `starling admin --help` is about the tool that administers it")
         .after_help(
             "A setting has the same name in the file (TOML), in the environment and as a flag; flags are above the environment, the \
              environment is above the file. Secrets are not taken as flags, since others can read those.",

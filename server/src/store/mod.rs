@@ -7,6 +7,8 @@
 //! What a store must hold (DESIGN: the one write): an append is durable before it is answered; the log of a room is dense; (room, actor,
 //! key) is unique; what is not known is said to be in doubt, never guessed.
 
+pub mod check;
+pub mod dump;
 pub mod embedded;
 pub mod mongo;
 pub mod words;
@@ -14,7 +16,7 @@ pub mod words;
 use client_protocol::chat::{HistoryPage, Message, ReactionCount, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
 use client_protocol::tail::EmptyTail;
-use client_protocol::{Key, NodeId, RoomId, SessionId, UserId};
+use client_protocol::{Decode, Encode, Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::{AppendRequest, ReadRequest, StoreReply};
 use components::rows::{MemberRow, RoomRow};
 use std::future::Future;
@@ -53,6 +55,9 @@ pub enum StoreError {
     /// An e-mail address is taken.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// What is to be loaded goes into an empty store only.
+    #[error("the store is not empty")]
+    NotEmpty,
 }
 
 /// What the store knows of itself.
@@ -65,7 +70,8 @@ pub struct StoreMeta {
 }
 
 /// An account and its profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "client_protocol::codec::encoding")]
 pub struct Account {
     /// Who, for ever.
     pub user: UserId,
@@ -101,7 +107,8 @@ pub struct ProfilePatch {
 }
 
 /// A login: a family of refresh tokens, of which only the newest is good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "client_protocol::codec::encoding")]
 pub struct Login {
     /// Names the login; `sid` in access tokens.
     pub login: SessionId,
@@ -241,6 +248,31 @@ pub trait Store: Send + Sync + 'static {
 
     /// Has what was overwritten or removed leave the disk, where a store keeps it for a while. May take long.
     fn purge(&self) -> Answer<'_, ()>;
+
+    // For operators.
+
+    /// Accounts with ids above `after`, at most `limit`, erased ones too.
+    fn accounts(&self, after: Option<UserId>, limit: usize) -> Answer<'_, Vec<Account>>;
+
+    /// Sets the hash of a password; answers the account after it, or `None` if there is none.
+    fn set_password(&self, user: UserId, hash: String, now_ms: u64) -> Answer<'_, Option<Account>>;
+
+    /// Rooms and own logs with ids above `after`, at most `limit`.
+    fn rooms(&self, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomRow>>;
+
+    /// Figures about the store: what, and how many. Estimates are called so.
+    fn stats(&self) -> Answer<'_, Vec<(String, u64)>>;
+
+    /// Compares the projections of a room with its log ([`check`]) and, if `mend` says so, makes them anew where they differ. The room takes no
+    /// events while it is mended.
+    fn check(&self, room: RoomId, mend: bool) -> Answer<'_, check::RoomCheck>;
+
+    /// The next pieces of everything that the store holds ([`dump`]), also while it works.
+    fn dump(&self, after: Option<dump::DumpCursor>) -> Answer<'_, dump::DumpPage>;
+
+    /// Takes pieces of a dump, in their order, into a store that was empty before the first of them ([`StoreError::NotEmpty`]); nobody else
+    /// may use it meanwhile. `last` says that these are all: then the store has a new epoch, and may be opened to serve.
+    fn load(&self, items: Vec<dump::Item>, last: bool) -> Answer<'_, ()>;
 }
 
 /// Asks what a user did in a room.

@@ -77,6 +77,10 @@ fn a_tail_and_a_sender_miss_nothing_over_kill_9() {
     let mut events = Vec::new();
     for number in 0..MESSAGES {
         sender.line(&format!("message {number}"));
+        if number == 0 {
+            // It is there: what cannot connect at all gives up, and rightly so.
+            sender.of_type("done");
+        }
         if number == 20 || number == 40 {
             // In the middle: some of these are under way, none has to be.
             events.push(tail.of_type("event"));

@@ -1,6 +1,6 @@
 //! Accounts. Changes are taken one at a time, each synced before it is answered; a password hash costs far more than that.
 
-use super::tables::{Overlay, Table, View};
+use super::tables::{Overlay, Table, View, row_of};
 use super::{Shared, disk::Durable, index, keys, logins};
 use crate::store::words::{self, names_of};
 use crate::store::{Account, ProfilePatch, StoreError};
@@ -79,12 +79,37 @@ pub(super) fn create(shared: &Shared, account: Account) -> Result<(), StoreError
     if overlay.value(Table::Users, account.user.bytes())?.is_some() {
         return Err(StoreError::Unavailable(format!("there is an account {} already", account.user)));
     }
-    let user = account.user;
-    overlay.put(Table::Usernames, account.username.as_bytes(), user.bytes());
-    overlay.put(Table::Emails, account.email.as_bytes(), user.bytes());
-    index::names_changed(&mut overlay, user, &BTreeSet::new(), &names_of(&account));
-    overlay.put_row(Table::Users, user.bytes(), &UserRow::from(account));
+    put(&mut overlay, account);
     overlay.commit(&shared.disk, Durable::Synced)
+}
+
+/// Writes an account that is not there yet, and what finds it. One that was erased has no names, and is erased again.
+pub(super) fn put(overlay: &mut Overlay<'_>, account: Account) {
+    let user = account.user;
+    if account.status == account::ERASED {
+        overlay.put(Table::Erasing, user.bytes(), &[]);
+    } else {
+        overlay.put(Table::Usernames, account.username.as_bytes(), user.bytes());
+        overlay.put(Table::Emails, account.email.as_bytes(), user.bytes());
+    }
+    index::names_changed(overlay, user, &BTreeSet::new(), &names_of(&account));
+    overlay.put_row(Table::Users, user.bytes(), &UserRow::from(account));
+}
+
+/// Accounts with ids above `after`.
+pub(super) fn list(view: &View<'_>, after: Option<UserId>, limit: usize) -> Result<Vec<Account>, StoreError> {
+    let rows = view.range(Table::Users, after.unwrap_or_default().bytes(), &[0xff; 16]);
+    let accounts = rows.map(|item| Ok(decode(row_of(Table::Users, item)?)));
+    accounts.filter(|account| !matches!(account, Ok(account) if Some(account.user) == after)).take(limit).collect()
+}
+
+/// Sets the hash of a password.
+pub(super) fn set_password(shared: &Shared, user: UserId, hash: String, now_ms: u64) -> Result<Option<Account>, StoreError> {
+    change(shared, user, |row, _| {
+        row.password_hash = hash;
+        row.updated_ms = now_ms;
+        Ok(())
+    })
 }
 
 /// Changes a profile.

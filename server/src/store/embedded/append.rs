@@ -22,7 +22,7 @@ pub(super) struct SentRow {
 
 /// Why an event cannot be taken, though its place is free: all of these are faults, of ours or of the disk.
 #[derive(Debug, thiserror::Error)]
-enum StageError {
+pub(super) enum StageError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -33,8 +33,11 @@ enum StageError {
     Misnumbered { seq: u64, expected: u64, message_no: u64 },
 }
 
-enum Staged {
+/// What became of an event.
+pub(super) enum Staged {
+    /// It is in; the room as it is now.
     In(Box<RoomRow>),
+    /// Its key is there already.
     Duplicate(SentRow),
 }
 
@@ -95,7 +98,12 @@ fn stage_records(
 }
 
 /// Writes one event and everything that follows from it; the room's row as it is afterwards is handed back.
-fn stage_record(overlay: &mut Overlay<'_>, room: RoomId, row: &RoomRow, record: &Record) -> Result<Staged, StageError> {
+pub(super) fn stage_record(
+    overlay: &mut Overlay<'_>,
+    room: RoomId,
+    row: &RoomRow,
+    record: &Record,
+) -> Result<Staged, StageError> {
     let head = &record.event.head;
     let is_message = record.event.body.is_message();
     if head.seq != row.head + 1 || head.message_no != row.message_no + u64::from(is_message) {
@@ -119,7 +127,8 @@ fn stage_record(overlay: &mut Overlay<'_>, room: RoomId, row: &RoomRow, record: 
     Ok(Staged::In(next))
 }
 
-fn put_room(overlay: &mut Overlay<'_>, before: Option<&RoomRow>, row: &RoomRow) {
+/// Writes the row of a room.
+pub(super) fn put_room(overlay: &mut Overlay<'_>, before: Option<&RoomRow>, row: &RoomRow) {
     overlay.put_row(Table::Rooms, row.room.bytes(), row);
     let listed = before.is_some_and(|before| before.kind == kind::PUBLIC && before.name == row.name);
     if row.kind == kind::PUBLIC && !listed {

@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 /// A login as it is stored.
 #[derive(Clone, Encode, Decode)]
 #[bincode(crate = "client_protocol::codec::encoding")]
-struct LoginRow {
+pub(super) struct LoginRow {
     user: UserId,
     label: String,
     created_ms: u64,
@@ -23,7 +23,8 @@ struct LoginRow {
 }
 
 impl LoginRow {
-    fn into_login(self, login: SessionId) -> Login {
+    /// The login of a row.
+    pub(super) fn into_login(self, login: SessionId) -> Login {
         let Self { user, label, created_ms, used_ms, expires_ms, .. } = self;
         Login { login, user, label, created_ms, used_ms, expires_ms }
     }
@@ -119,6 +120,26 @@ pub(super) fn end_all(view: &View<'_>, overlay: &mut Overlay<'_>, user: UserId) 
         end(view, overlay, SessionId::from_bytes(last_id_of(item)?), user)?;
     }
     Ok(())
+}
+
+/// The hashes of a login's refresh tokens, the newest one last.
+pub(super) fn tokens(view: &View<'_>, login: SessionId) -> Result<Vec<[u8; 32]>, StoreError> {
+    let hashes = view.prefix(Table::TokensOf, login.bytes()).map(|item| {
+        let hash = item.value()?;
+        (&*hash).try_into().map_err(|_| StoreError::Corrupt("the hash of a token".to_owned()))
+    });
+    hashes.collect()
+}
+
+/// Writes a login that is not there yet.
+pub(super) fn load(overlay: &mut Overlay<'_>, login: Login, tokens: &[[u8; 32]]) {
+    let Login { login: id, user, label, created_ms, used_ms, expires_ms } = login;
+    overlay.put(Table::LoginsOf, &keys::user_login(user, id), &[]);
+    let mut row = LoginRow { user, label, created_ms, used_ms, expires_ms, generation: 0 };
+    for (generation, hash) in (0..).zip(tokens) {
+        row.generation = generation;
+        put_token(overlay, id, &row, hash);
+    }
 }
 
 /// Whether a login has not ended.

@@ -15,11 +15,15 @@
 //! | [`index`], [`search`] | words and names: written, and looked for |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
 //! | [`erase`] | what a user did, room by room |
+//! | [`check`] | projections compared with their logs |
+//! | [`dump`] | everything out, and into an empty store |
 //! | [`migrate`] | data of older versions |
 
 mod accounts;
 mod append;
+mod check;
 mod disk;
+mod dump;
 mod erase;
 mod history;
 mod index;
@@ -36,6 +40,8 @@ mod tests;
 mod torn;
 mod writer;
 
+use super::check::RoomCheck;
+use super::dump::{DumpCursor, DumpPage, Item};
 use super::{
     Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, SentQuery, Store, StoreError,
     StoreMeta, StoreWork, UserPage, UserSearch,
@@ -55,7 +61,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use tables::{Tables, View};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use writer::{Erase, Job, Writer};
 
 /// How an embedded store is opened.
@@ -170,6 +176,19 @@ impl EmbeddedStore {
         })
     }
 
+    /// Has the writer do something, in its turn.
+    fn writing<T: Send + 'static>(&self, job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Answer<'_, T> {
+        let (done, is_done) = oneshot::channel();
+        let sent = self.jobs.send(job(done)).is_ok();
+        Box::pin(async move {
+            let closed = || StoreError::Unavailable("the store is closed".to_owned());
+            if !sent {
+                return Err(closed());
+            }
+            is_done.await.map_err(|_| closed())?
+        })
+    }
+
     /// As [`Self::blocking`], for work that only reads.
     fn reading<T: Send + 'static>(
         &self,
@@ -198,6 +217,10 @@ fn read_or_write_meta(db: &Database, space: &Keyspace) -> Result<(StoreMeta, u64
         let Some(value) = space.get(name)? else { return Ok(None) };
         keys::number(&value).map(Some).ok_or_else(|| StoreError::Corrupt(format!("{name} is no number")))
     };
+    if space.contains_key(dump::LOADING)? {
+        let why = "a restore into it did not come to its end: remove it and restore again";
+        return Err(StoreError::Corrupt(why.to_owned()));
+    }
     match (number("schema")?, number("epoch")?, number("node")?) {
         (Some(schema @ 1..=SCHEMA), Some(epoch), Some(node)) => Ok((StoreMeta { epoch, node: NodeId(node as u32) }, schema)),
         (Some(1..=SCHEMA), _, _) => Err(StoreError::Corrupt("epoch or node is missing".to_owned())),
@@ -381,16 +404,41 @@ impl Store for EmbeddedStore {
     }
 
     fn erase(&self, room: RoomId, user: UserId, seqs: Vec<u64>, erased_seq: u64) -> Answer<'_, ()> {
-        let (done, is_done) = tokio::sync::oneshot::channel();
-        let sent = self.jobs.send(Job::Erase(Erase { room, user, seqs, erased_seq, done }));
-        Box::pin(async move {
-            let closed = || StoreError::Unavailable("the store is closed".to_owned());
-            sent.map_err(|_| closed())?;
-            is_done.await.map_err(|_| closed())?
-        })
+        self.writing(|done| Job::Erase(Erase { room, user, seqs, erased_seq, done }))
     }
 
     fn purge(&self) -> Answer<'_, ()> {
         self.blocking(|shared| shared.tables.purge())
+    }
+
+    fn accounts(&self, after: Option<UserId>, limit: usize) -> Answer<'_, Vec<Account>> {
+        self.reading(move |view| accounts::list(view, after, limit))
+    }
+
+    fn set_password(&self, user: UserId, hash: String, now_ms: u64) -> Answer<'_, Option<Account>> {
+        self.blocking(move |shared| accounts::set_password(shared, user, hash, now_ms))
+    }
+
+    fn rooms(&self, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomRow>> {
+        self.reading(move |view| query::rooms(view, after, limit))
+    }
+
+    fn stats(&self) -> Answer<'_, Vec<(String, u64)>> {
+        self.blocking(|shared| shared.tables.stats())
+    }
+
+    fn check(&self, room: RoomId, mend: bool) -> Answer<'_, RoomCheck> {
+        if !mend {
+            return self.reading(move |view| check::room(view, None, room));
+        }
+        self.writing(|done| Job::Mend(room, done))
+    }
+
+    fn dump(&self, after: Option<DumpCursor>) -> Answer<'_, DumpPage> {
+        self.reading(move |view| dump::page(view, after.as_ref()))
+    }
+
+    fn load(&self, items: Vec<Item>, last: bool) -> Answer<'_, ()> {
+        self.blocking(move |shared| dump::load(shared, items, last))
     }
 }

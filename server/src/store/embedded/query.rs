@@ -16,6 +16,13 @@ pub(super) fn room(view: &View<'_>, room: RoomId) -> Result<Option<RoomRow>, Sto
     view.row(Table::Rooms, room.bytes())
 }
 
+/// Rooms and own logs with ids above `after`.
+pub(super) fn rooms(view: &View<'_>, after: Option<RoomId>, limit: usize) -> Result<Vec<RoomRow>, StoreError> {
+    let rows = view.range(Table::Rooms, after.unwrap_or_default().bytes(), &[0xff; 16]);
+    let rows = rows.map(|item| row_of::<RoomRow>(Table::Rooms, item));
+    rows.filter(|row| !matches!(row, Ok(row) if Some(row.room) == after)).take(limit).collect()
+}
+
 /// A membership.
 pub(super) fn member(view: &View<'_>, room: RoomId, user: UserId) -> Result<Option<MemberRow>, StoreError> {
     view.row(Table::Members, &keys::room_user(room, user))

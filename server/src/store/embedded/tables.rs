@@ -1,12 +1,11 @@
 //! The tables of the embedded store, and the two ways to read them: a [`View`] of one instant, and the [`Overlay`] of a writer, which
 //! sees its own writes before they are committed.
 
+mod upkeep;
+
 use super::disk::{Disk, Durable};
 use super::torn;
-use crate::limits::{
-    STORE_CONFLICT_EVENTS_MAX, STORE_FILLER_BYTES, STORE_JOURNAL_BYTES_MAX, STORE_JOURNAL_ROTATES_AT, STORE_PURGE_ROUNDS,
-    STORE_WORKERS,
-};
+use crate::limits::{STORE_CONFLICT_EVENTS_MAX, STORE_JOURNAL_BYTES_MAX, STORE_WORKERS};
 use crate::store::StoreError;
 use client_protocol::codec::{self, Decode, Encode};
 use client_protocol::{Event, RoomId};
@@ -153,30 +152,6 @@ impl Tables {
     /// Everything that is durable now, as of this instant.
     pub(super) fn view(&self) -> View<'_> {
         View { tables: self, snapshot: self.db.snapshot() }
-    }
-
-    /// Has what was overwritten or removed leave the disk: everything goes from memory to files, the journal begins anew, and all
-    /// files are written again without what is void. Costs a copy of the whole store; views that are open keep what they see.
-    pub(super) fn purge(&self) -> Result<(), StoreError> {
-        // The database starts a new journal only when the one in use is long, so it is made long.
-        let mut filler = vec![0; STORE_FILLER_BYTES];
-        for _ in 0..STORE_JOURNAL_ROTATES_AT.div_ceil(STORE_FILLER_BYTES) + 1 {
-            getrandom::fill(&mut filler).map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
-            self.space(Table::Meta).insert("filler", filler.as_slice())?;
-        }
-        // Several rounds: old journals and files are given up in the round after the one that made them void.
-        for round in 0..STORE_PURGE_ROUNDS {
-            for space in &self.spaces {
-                space.rotate_memtable_and_wait()?;
-            }
-            for space in &self.spaces {
-                space.major_compact()?;
-            }
-            self.space(Table::Meta).insert("filler", [round])?;
-        }
-        self.space(Table::Meta).remove("filler")?;
-        self.space(Table::Meta).rotate_memtable_and_wait()?;
-        self.sync()
     }
 
     /// Makes what was written without a sync durable.

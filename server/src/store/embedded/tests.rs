@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod check;
+mod erase;
+mod index;
+
 use super::tables::Table;
 use super::*;
 use bytes::Bytes;
@@ -259,140 +263,4 @@ fn torn_commit_is_dropped() {
     assert!(matches!(damaged, Err(StoreError::Corrupt(_))), "{damaged:?}");
     let damaged = head_after_crash(bench.folder.path(), |journal| journal[start - 60] ^= 1);
     assert!(damaged.is_err(), "{damaged:?}");
-}
-
-#[test]
-fn data_of_schema_1_gets_its_indexes() {
-    let bench = bench(&EmbeddedOptions::default());
-    let text = |text: &str| {
-        let posted = MessagePosted { body: Body::text(text), mentions: Vec::new(), tail: MessageTail::default() };
-        EventBody::MessagePosted(posted)
-    };
-    let edit = BodyEdited { target: 2, body: Body::text("ebb"), tail: EmptyTail {} };
-    let records = vec![
-        record(1, 1, text("tide one")),
-        record(2, 2, text("tide two")),
-        record(3, 3, text("tide three")),
-        record(4, 3, EventBody::MessageEdited(edit)),
-        record(5, 3, deleted(3)),
-    ];
-    assert_eq!(bench.append(1, records).then, AppendThen::Done);
-    let account = Account {
-        user: UserId::from_bytes([1; 16]),
-        username: "ada".to_owned(),
-        email: "ada@example.org".to_owned(),
-        display_name: "Ada Lovelace".to_owned(),
-        bio: String::new(),
-        avatar_url: String::new(),
-        password_hash: String::new(),
-        status: components::rows::account::ACTIVE,
-        created_ms: 1,
-        updated_ms: 1,
-    };
-    accounts::create(&bench.store.shared, account).unwrap();
-    let Bench { store, folder, .. } = bench;
-    let indexes = |store: &EmbeddedStore| -> Vec<Vec<u8>> {
-        let view = store.shared.tables.view();
-        let keys = [Table::Words, Table::Names].into_iter().flat_map(|table| view.all(table));
-        keys.map(|item| item.key().unwrap().to_vec()).collect()
-    };
-    let expected = indexes(&store);
-    assert_eq!(expected.len(), 3 + 3, "tide, one and ebb; ada, ada lovelace and lovelace");
-    // As a version of before search left it.
-    let mut overlay = tables::Overlay::new(&store.shared.tables);
-    for table in [Table::Words, Table::Names] {
-        for item in store.shared.tables.view().all(table) {
-            overlay.remove(table, &item.key().unwrap());
-        }
-    }
-    overlay.put(Table::Meta, b"schema", &1_u64.to_be_bytes());
-    overlay.commit(&store.shared.disk, disk::Durable::Synced).unwrap();
-    assert!(indexes(&store).is_empty());
-    drop(store);
-    let store = EmbeddedStore::open(folder.path(), &EmbeddedOptions::default()).unwrap();
-    assert_eq!(indexes(&store), expected);
-    let schema = store.shared.tables.view().value(Table::Meta, b"schema").unwrap().unwrap();
-    assert_eq!(keys::number(&schema), Some(migrate::SCHEMA));
-}
-
-#[tokio::test]
-async fn an_erase_leaves_no_byte_after_a_purge() {
-    let bench = bench(&EmbeddedOptions::default());
-    let ada = UserId::from_bytes([1; 16]);
-    let account = Account {
-        user: ada,
-        username: "qzuser8124".to_owned(),
-        email: "qzmail7315@example.org".to_owned(),
-        display_name: "Qzname6193 Qzlast2846".to_owned(),
-        bio: "qzbio5572".to_owned(),
-        avatar_url: "https://example.org/qzface3391.png".to_owned(),
-        password_hash: "$argon2id$qzhash9938".to_owned(),
-        status: components::rows::account::ACTIVE,
-        created_ms: 1,
-        updated_ms: 1,
-    };
-    bench.store.create_account(account).await.unwrap();
-    let login = Login {
-        login: SessionId::from_bytes([5; 16]),
-        user: ada,
-        label: "qzlabel4471".to_owned(),
-        created_ms: 1,
-        used_ms: 1,
-        expires_ms: 9_000_000_000_000,
-    };
-    bench.store.create_login(login, [7; 32]).await.unwrap();
-    let text = |text: &str| Body::text(text);
-    let post = |body| {
-        let file = client_protocol::chat::Attachment {
-            id: "qzfile1276".to_owned(),
-            name: "qzfile1277".to_owned(),
-            mime: "text/plain".to_owned(),
-            size: 1,
-            tail: EmptyTail {},
-        };
-        let tail = MessageTail { relation: None, attachments: Some(vec![file]) };
-        EventBody::MessagePosted(MessagePosted { body, mentions: Vec::new(), tail })
-    };
-    let edit = BodyEdited { target: 1, body: text("second qzedit8843"), tail: EmptyTail {} };
-    let records = vec![
-        record(1, 1, post(text("first qzbody4412"))),
-        record(2, 2, post(Body { format: 255, bytes: b"qzopaque2208".to_vec() })),
-        record(3, 2, EventBody::MessageEdited(edit)),
-    ];
-    assert_eq!(bench.append(1, records).then, AppendThen::Done);
-    let secrets = [
-        "qzuser8124",
-        "qzmail7315",
-        "Qzname6193",
-        "qzname6193",
-        "qzlast2846",
-        "qzbio5572",
-        "qzface3391",
-        "qzhash9938",
-        "qzlabel4471",
-        "qzfile1276",
-        "qzfile1277",
-        "qzbody4412",
-        "qzopaque2208",
-        "qzedit8843",
-    ];
-    let folder = bench.folder.path();
-    for secret in secrets {
-        assert!(!on_disk(folder, secret.as_bytes()).is_empty(), "{secret} was never written: the test would find nothing");
-    }
-    bench.store.set_account_status(ada, components::rows::account::ERASED, 2).await.unwrap();
-    bench.store.erase(ROOM, ada, vec![1, 2, 3], 4).await.unwrap();
-    bench.store.purge().await.unwrap();
-    for secret in secrets {
-        let left = on_disk(folder, secret.as_bytes());
-        assert!(left.is_empty(), "{secret} is still in {left:?}");
-    }
-    let Bench { store, folder, .. } = bench;
-    drop(store);
-    let store = EmbeddedStore::open(folder.path(), &EmbeddedOptions::default()).unwrap();
-    assert_eq!(store.erasing().await.unwrap(), [ada]);
-    assert_eq!(store.messages(ROOM, ada, vec![1, 2]).await.unwrap().len(), 2, "the messages have their places");
-    for secret in secrets {
-        assert!(on_disk(folder.path(), secret.as_bytes()).is_empty(), "{secret} came back");
-    }
 }

@@ -1,13 +1,14 @@
 //! The writer: one thread, through which every event goes. What waits when it comes round becomes one commit with one sync (group
 //! commit): the busier the store, the larger the commits.
 
-use super::Shared;
 use super::append::{stage, stage_level};
 use super::disk::Durable;
 use super::projection::Projection;
 use super::tables::{Overlay, Table, last_id_of};
+use super::{Shared, check};
 use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
 use crate::store::StoreError;
+use crate::store::check::RoomCheck;
 use client_protocol::{RoomId, UserId};
 use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -23,6 +24,8 @@ pub(super) enum Job {
     Levels(Vec<(RoomId, u64)>),
     /// Blank what a user posted.
     Erase(Erase),
+    /// Make the projections of a room anew where they differ from its log.
+    Mend(RoomId, tokio::sync::oneshot::Sender<Result<RoomCheck, StoreError>>),
     /// Finish and end.
     Close,
 }
@@ -99,6 +102,9 @@ impl Writer {
                 // Whoever asked may have gone.
                 let _gone = erase.done.send(done);
             }
+            Job::Mend(room, done) => {
+                let _gone = done.send(self.mend(room));
+            }
             Job::Close => self.closing = true,
         }
     }
@@ -146,6 +152,13 @@ impl Writer {
             }
         }
         overlay.commit(&self.shared.disk, Durable::Synced)
+    }
+
+    fn mend(&self, room: RoomId) -> Result<RoomCheck, StoreError> {
+        let mut overlay = Overlay::new(&self.shared.tables);
+        let found = check::room(&self.shared.tables.view(), Some(&mut overlay), room)?;
+        overlay.commit(&self.shared.disk, Durable::Synced)?;
+        Ok(found)
     }
 
     /// Work that is done now and then: levels are written together, since a busy room would be marked and unmarked with every append.

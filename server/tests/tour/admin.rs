@@ -1,0 +1,206 @@
+//! `starling admin`, as an operator runs it: beside the running server, and on stores that nobody serves from.
+
+use crate::common::chat::{Chat, PASSWORD};
+use crate::common::web::{Person, Web};
+use crate::common::{STEP, Server};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// How the tool ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(data: &Path, args: &[&str], input: &str) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_starling"))
+        .env_clear()
+        .arg("admin")
+        .arg("--data")
+        .arg(data)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The lines of JSON of a run that went well.
+fn lines(data: &Path, args: &[&str]) -> Vec<Value> {
+    let ended = run(data, &[&["--json"], args].concat(), "");
+    assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
+    ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn of<'a>(lines: &'a [Value], sort: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["type"] == sort).collect()
+}
+
+fn refused(data: &Path, args: &[&str], exit: i32, part: &str) {
+    let ended = run(data, args, "");
+    assert_eq!(ended.code, Some(exit), "{args:?}: {ended:?}");
+    assert!(ended.stderr.contains(part), "`{part}` is not in {ended:?}");
+}
+
+async fn log_in(web: &Web, name: &str, password: &str) -> (u16, Value) {
+    web.open("POST /v1/auth/login", json!({ "login": name, "password": password })).await
+}
+
+#[tokio::test]
+async fn accounts_are_made_disabled_and_given_passwords() {
+    let server = Server::start(&[]);
+    let (web, data) = (Web::new(&server), server.data());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(data.join("admin.sock")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "its owner only");
+
+    let made = lines(&data, &["create-user", "Ann", "--email", "ann@example.org", "--name", "Ann B."]);
+    assert_eq!((&of(&made, "user")[0]["username"], &of(&made, "user")[0]["status"]), (&json!("ann"), &json!("active")));
+    let password = of(&made, "password")[0]["password"].as_str().unwrap().to_owned();
+    assert_eq!(log_in(&web, "ann", &password).await.0, 200);
+    refused(&data, &["create-user", "ann", "--email", "other@example.org"], 1, "taken");
+    refused(&data, &["create-user", "x", "--email", "x@example.org"], 1, "username");
+    let ended =
+        run(&data, &["create-user", "ben", "--email", "ben@example.org", "--password-stdin"], &format!("{PASSWORD}\n"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.stdout.contains(PASSWORD));
+    let (_, ben) = log_in(&web, "ben", PASSWORD).await;
+    let ben = Person::of(&ben);
+
+    // A new password ends what was open with the old one.
+    let ended = run(&data, &["reset-password", "ben@example.org", "--password-stdin"], "another long password\n");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    web.refused(&ben, 401, "session_revoked", "GET /v1/users/me", Value::Null).await;
+    assert_eq!(log_in(&web, "ben", PASSWORD).await.0, 401);
+    assert_eq!(log_in(&web, "ben", "another long password").await.0, 200);
+
+    let users = lines(&data, &["users"]);
+    let names: Vec<_> = of(&users, "user").iter().map(|user| user["username"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ann", "ben"]);
+    assert!(run(&data, &["users"], "").stdout.contains("ann@example.org"));
+    refused(&data, &["disable", "nobody"], 1, "no user nobody");
+    refused(&data, &["dance"], 2, "unrecognized");
+}
+
+#[tokio::test]
+async fn what_is_done_to_an_account_reaches_its_live_sessions() {
+    let server = Server::start(&[]);
+    let (data, chat) = (server.data(), Chat::new(&server));
+    let ann = chat.register("ann");
+    chat.register("ben");
+    let room = chat.one("ann", &["create", "group", "crew", "@ben"])["room"].as_str().unwrap().to_owned();
+    let mut tail = chat.follow("ben", &["tail", "crew"]);
+    tail.of_type("connection");
+    let began = Instant::now();
+    lines(&data, &["disable", "ben"]);
+    let gone = loop {
+        match tail.next() {
+            Some(object) if object["state"] == "disconnected" => break true,
+            Some(_) => {}
+            None => break true,
+        }
+    };
+    assert!(gone && began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert_eq!(chat.refused("ben", &["send", "crew", "x"]).0, 3);
+    lines(&data, &["enable", "ben"]);
+    assert_eq!(chat.run(&["--profile", "ben", "login", "ben"]).code, Some(0));
+    chat.one("ben", &["send", "crew", "back"]);
+
+    refused(&data, &["ban", &room, "ann"], 1, "last owner");
+    lines(&data, &["role", &room, "ben", "owner"]);
+    let done = lines(&data, &["ban", &room, &ann]);
+    assert!(of(&done, "done")[0]["seq"].as_u64() > Some(0));
+    assert_eq!(chat.refused("ann", &["send", &room, "x"]), (1, "not_found".into()));
+    lines(&data, &["unban", &room, "ann"]);
+    refused(&data, &["unban", &room, "ann"], 1, "not banned");
+    refused(&data, &["ban", "crew", "ann"], 1, "named by its id");
+    let rooms = lines(&data, &["rooms"]);
+    let rooms = of(&rooms, "room");
+    assert_eq!((rooms.len(), &rooms[0]["name"], &rooms[0]["members"]), (1, &json!("crew"), &json!(1)));
+
+    let export = lines(&data, &["export", "ben"]);
+    assert_eq!(export.last().unwrap()["type"], "end");
+    assert_eq!(of(&export, "message")[0]["text"], "back");
+    refused(&data, &["erase", "ben"], 2, "not erased");
+    let done = lines(&data, &["erase", "ben", "--yes"]);
+    assert_eq!(of(&done, "done")[0]["finished"], true);
+    refused(&data, &["export", "ben"], 1, "no user ben");
+    let verified = lines(&data, &["verify"]);
+    assert_eq!((&verified[0]["differences"], &verified[0]["rooms"]), (&json!(0), &json!(3)), "{verified:?}");
+    let stats = lines(&data, &["stats"]);
+    let erases = of(&stats, "stat").into_iter().find(|stat| stat["name"] == "erases_under_way").unwrap();
+    assert_eq!(erases["value"], 0);
+    lines(&data, &["compact"]);
+    let rebuilt = lines(&data, &["rebuild", &room]);
+    assert_eq!((&rebuilt[0]["differences"], &rebuilt[0]["mended"]), (&json!(0), &json!(true)));
+    assert_eq!(chat.refused("ben", &["rooms"]).0, 3);
+}
+
+#[tokio::test]
+async fn a_backup_is_restored_and_copied() {
+    let mut server = Server::start_for_restarts(&[]);
+    let (data, chat, folder) = (server.data(), Chat::new(&server), server.folder().to_owned());
+    chat.register("ann");
+    chat.register("ben");
+    chat.one("ann", &["create", "group", "crew", "@ben"]);
+    for n in 0..30 {
+        chat.one("ann", &["send", "crew", &format!("message {n}"), "--key", &format!("k{n}")]);
+    }
+    let first = chat.one("ben", &["history", "crew", "--limit", "1"]);
+    let file = folder.join("starling.backup");
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let made = lines(&data, &["backup", &path(&file)]);
+    assert_eq!((&made[0]["accounts"], &made[0]["logins"]), (&json!(2), &json!(2)), "{made:?}");
+    refused(&data, &["backup", &path(&file)], 2, "is there already");
+    refused(&data, &["restore", &path(&file)], 1, "another process has the data folder open");
+
+    // What comes after a backup is not in it.
+    chat.one("ann", &["send", "crew", "too late"]);
+    server.stop();
+    refused(&data, &["users"], 4, "no server answers");
+    let (new, copy) = (folder.join("new"), folder.join("copied"));
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let damaged = folder.join("damaged");
+    std::fs::write(&damaged, bytes).unwrap();
+    refused(&folder.join("lost"), &["restore", &path(&damaged)], 1, "damaged");
+    refused(&folder.join("lost"), &["restore", &path(&file)], 1, "did not come to its end");
+    let restored = lines(&new, &["restore", &path(&file)]);
+    assert_eq!(restored[0]["events"], made[0]["events"]);
+    refused(&new, &["restore", &path(&file)], 1, "not empty");
+    let copied = lines(&data, &["copy", &path(&new), &path(&copy)]);
+    assert_eq!(copied, restored, "nothing is lost on the way");
+    refused(&data, &["copy", &path(&new), &path(&copy)], 1, "not empty");
+    refused(&data, &["copy", &path(&new), "redis://there"], 2, "named by its data folder");
+
+    // The same server on the copied store: the keys in the folder are its own, so tokens stay good.
+    std::fs::rename(data.join("store"), folder.join("old")).unwrap();
+    std::fs::rename(copy.join("store"), data.join("store")).unwrap();
+    server.restart();
+    let messages = chat.json("ben", &["history", "crew", "--limit", "100"]);
+    assert_eq!(messages.len(), 30);
+    assert_eq!(messages[29], first, "to the last field");
+    let again = chat.one("ann", &["send", "crew", "message 3", "--key", "k3"]);
+    assert_eq!(again["seq"], 5, "a key is one message for ever");
+    assert_eq!(chat.json("ben", &["search", "crew", "message"]).len(), 20);
+    assert_eq!(chat.one("ben", &["rooms"])["unread"], 30);
+    let deadline = Instant::now() + STEP;
+    loop {
+        let verified = lines(&data, &["verify"]);
+        if verified.last().unwrap()["differences"] == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{verified:?}");
+    }
+    server.stop();
+    assert!(!data.join("admin.sock").exists(), "the socket goes with the server");
+}
