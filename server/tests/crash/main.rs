@@ -4,8 +4,7 @@
 //! acknowledgement goes into a ledger outside of the server. In the end ledger, followers, history, room lists and own logs are held
 //! against each other.
 //!
-//! It runs on either store. `STARLING_CRASH_KILLS` is the number of kills (25; 10 on MongoDB, where what is checked in the end takes the
-//! server of the tests long), `STARLING_CRASH_SEED` chooses the moments.
+//! It runs on either store. `STARLING_CRASH_KILLS` is the number of kills (25), `STARLING_CRASH_SEED` chooses the moments.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../common/mod.rs"]
@@ -38,7 +37,7 @@ async fn what_was_acknowledged_survives_sigkill() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_sigkill_on_mongodb() {
-    survives_sigkill(Stored::Mongo, 10).await;
+    survives_sigkill(Stored::Mongo, 25).await;
 }
 
 async fn survives_sigkill(stored: Stored, kills: u64) {
