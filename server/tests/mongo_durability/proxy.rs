@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 /// What is done to a command.
 #[derive(Debug, Clone)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The connection is cut; the command never arrives.
     CutBefore,
     /// The command arrives, its reply does not.
@@ -29,10 +29,10 @@ pub enum Fault {
 }
 
 /// Chooses what is done to a command on a collection.
-pub type Rule = Box<dyn FnMut(&str, &str) -> Option<Fault> + Send>;
+pub(crate) type Rule = Box<dyn FnMut(&str, &str) -> Option<Fault> + Send>;
 
 /// See the module.
-pub struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     rule: Arc<Mutex<Rule>>,
 }
@@ -42,7 +42,7 @@ const OP_MSG: u32 = 2_013;
 
 impl Proxy {
     /// A proxy in front of a server. It lets everything through.
-    pub async fn start(server: SocketAddr) -> Self {
+    pub(crate) async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(|_, _| None)));
@@ -57,17 +57,17 @@ impl Proxy {
     }
 
     /// The URI of a database behind the proxy.
-    pub fn uri(&self, database: &str) -> String {
+    pub(crate) fn uri(&self, database: &str) -> String {
         format!("mongodb://{}/{database}?directConnection=true", self.address)
     }
 
     /// From now on this rule holds.
-    pub fn rule(&self, rule: impl FnMut(&str, &str) -> Option<Fault> + Send + 'static) {
+    pub(crate) fn rule(&self, rule: impl FnMut(&str, &str) -> Option<Fault> + Send + 'static) {
         *self.rule.lock().unwrap() = Box::new(rule);
     }
 
     /// Does this to the next `times` such commands.
-    pub fn next(&self, command: &'static str, collection: &'static str, times: usize, fault: Fault) {
+    pub(crate) fn next(&self, command: &'static str, collection: &'static str, times: usize, fault: Fault) {
         let mut left = times;
         self.rule(move |said, on| {
             let hit = said == command && on == collection && left > 0;
@@ -77,7 +77,7 @@ impl Proxy {
     }
 
     /// Lets everything through.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.rule(|_, _| None);
     }
 }

@@ -25,6 +25,8 @@ mod queries;
 mod query;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use super::{
