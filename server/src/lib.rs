@@ -1,5 +1,9 @@
 //! The Starling server: the edges around the world, and the binary.
 
+// Some tests within are also run from without, by this name.
+#[cfg(test)]
+extern crate self as server;
+
 #[cfg(unix)]
 pub mod admin;
 mod app;

@@ -242,8 +242,10 @@ pub const MONGO_CALL_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub const MONGO_SERVER_TIME: Duration = Duration::from_millis(1_200);
 /// The time to reach a server at all, and to find one that takes writes.
 pub const MONGO_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
-/// The time in which a start must have reached the database and made its indexes.
-pub const MONGO_OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time in which a start must have reached the database.
+pub const MONGO_OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time that a start gives each index and each step of a migration: on a large collection they take long.
+pub const MONGO_INDEX_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// How often the driver looks for a server that takes writes, and we whether it answers.
 pub const MONGO_PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// Connections to each server at most.

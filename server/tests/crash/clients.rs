@@ -72,6 +72,7 @@ pub(crate) async fn library_sender(client: Client, actor: UserId, mut random: Ra
                     break;
                 }
                 Err(ClientError::Unknown { .. } | ClientError::Timeout) => {}
+                Err(ClientError::Refused { code, .. }) if is_passing(code) => tokio::time::sleep(PAUSE).await,
                 Err(other) => panic!("{other}"),
             }
             draft.post.head.retry = true;

@@ -1,11 +1,10 @@
 //! SIGKILL under load: what was acknowledged is there, once, where it was said to be, and whoever follows a room has missed nothing.
 //!
-//! The server is killed at random moments and started again on the same folder and ports, while clients send, follow and mark. Every
+//! The server, or its database, is killed at random moments and started again on the same folder and ports, while clients send, follow and mark. Every
 //! acknowledgement goes into a ledger outside of the server. In the end ledger, followers, history, room lists and own logs are held
 //! against each other.
 //!
-//! It runs on either store. `STARLING_CRASH_KILLS` is the number of kills (25; 10 on MongoDB, where what is checked in the end takes the
-//! server of the tests long), `STARLING_CRASH_SEED` chooses the moments.
+//! It runs on either store. `STARLING_CRASH_KILLS` is the number of kills (25), `STARLING_CRASH_SEED` chooses the moments.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../common/mod.rs"]
@@ -16,6 +15,7 @@ mod clients;
 mod load;
 
 use clients::{library_follower, library_sender, raw_follower, raw_sender};
+use common::mongo_server::MongoServer;
 use common::raw::Place;
 use common::{Random, Raw, Server, Stored, register};
 use load::{Account, Load};
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 const ROOMS: usize = 3;
+const RATES: [&str; 8] =
+    ["--user-rate", "1000000", "--user-burst", "1000000", "--room-rate", "1000000", "--room-burst", "1000000"];
 /// Time from a start to the first acknowledgement after it.
 const RECOVERY: Duration = Duration::from_secs(60);
 
@@ -33,20 +35,31 @@ fn from_env(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_sigkill() {
-    survives_sigkill(Stored::Embedded, 25).await;
+    survives_sigkill(Stored::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_sigkill_on_mongodb() {
-    survives_sigkill(Stored::Mongo, 10).await;
+    survives_sigkill(Stored::Mongo).await;
 }
 
-async fn survives_sigkill(stored: Stored, kills: u64) {
-    let kills = from_env("STARLING_CRASH_KILLS", kills);
+/// The other side: the server lives, its database is killed and started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_sigkill_of_the_database() {
+    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap();
+    let server = Server::start_on_own_ports(&RATES, &[("MONGODB_URI", &database.uri("starling"))]);
+    survives(server, Some(database)).await;
+}
+
+async fn survives_sigkill(stored: Stored) {
+    survives(Server::start_for_restarts(stored, &RATES), None).await;
+}
+
+/// Kills the database, if there is one, else the server.
+async fn survives(mut server: Server, mut database: Option<MongoServer>) {
+    let kills = from_env("STARLING_CRASH_KILLS", 25);
     let seed = from_env("STARLING_CRASH_SEED", 1);
     let mut random = Random(seed);
-    let rates = ["--user-rate", "1000000", "--user-burst", "1000000", "--room-rate", "1000000", "--room-burst", "1000000"];
-    let mut server = Server::start_for_restarts(stored, &rates);
     let mut accounts = Vec::new();
     for name in ["ann", "bob", "cat", "dan", "eve"] {
         accounts.push(Arc::new(Account::new(&server, register(&server, name).await)));
@@ -90,10 +103,15 @@ async fn survives_sigkill(stored: Stored, kills: u64) {
         slowest =
             slowest.max(recovered.unwrap_or_else(|| panic!("no acknowledgement after start {kill}:\n{}", server.log())));
         tokio::time::sleep(Duration::from_millis(5 + random.below(396))).await;
-        server = tokio::task::spawn_blocking(move || {
-            server.kill9();
-            server.restart();
-            server
+        (server, database) = tokio::task::spawn_blocking(move || {
+            if let Some(database) = &mut database {
+                database.kill9();
+                database.restart();
+            } else {
+                server.kill9();
+                server.restart();
+            }
+            (server, database)
         })
         .await
         .unwrap();

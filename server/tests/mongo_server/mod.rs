@@ -5,7 +5,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -17,9 +18,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// A server that we started.
 pub struct MongoServer {
     address: SocketAddr,
-    process: Child,
-    // Closed with us: then the server ends, and removes its folder.
-    stdin: Option<ChildStdin>,
+    pid: u32,
+    // Their standard inputs are closed with us: then they end, and remove the folder.
+    processes: Vec<(Child, ChildStdin)>,
     folder: PathBuf,
 }
 
@@ -57,19 +58,19 @@ impl MongoServer {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
         let address = free_address();
-        let (process, stdin) = Self::spawn(&folder, address);
-        let server = Self { address, process, stdin: Some(stdin), folder };
-        server.wait();
+        let mut server = Self { address, pid: 0, processes: Vec::new(), folder };
+        server.run();
         server
     }
 
-    fn spawn(folder: &Path, address: SocketAddr) -> (Child, ChildStdin) {
+    fn run(&mut self) {
+        let (folder, address) = (&self.folder, self.address);
+        let is_mongod = mongod().is_some();
         let mut command = match mongod() {
             // A shell ends it when our end of the pipe is closed.
             Some(mongod) => {
                 let mut command = Command::new("sh");
-                let script =
-                    "folder=$1; shift; \"$@\" >/dev/null 2>&1 & server=$!; cat; kill -9 $server; wait; rm -rf \"$folder\"";
+                let script = "folder=$1; shift; \"$@\" >/dev/null 2>&1 & server=$!; echo $server; cat; kill -9 $server; wait; rm -rf \"$folder\"";
                 command.args(["-c", script, "mongod"]).arg(folder).arg(mongod);
                 let port = address.port().to_string();
                 command.args(["--bind_ip", "127.0.0.1", "--port", &port, "--dbpath"]).arg(folder);
@@ -81,17 +82,45 @@ impl MongoServer {
                 command
             }
         };
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a server that starts");
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a server that starts");
         let stdin = process.stdin.take().unwrap();
-        (process, stdin)
-    }
-
-    fn wait(&self) {
+        self.pid = process.id();
+        if is_mongod {
+            let mut line = String::new();
+            BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            self.pid = line.trim().parse().unwrap();
+        }
+        self.processes.push((process, stdin));
         let deadline = Instant::now() + START_TIMEOUT;
         while TcpStream::connect(self.address).is_err() {
             assert!(Instant::now() < deadline, "the database server does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn signal(&self, name: &str) {
+        let signalled = Command::new("kill").args([name, &self.pid.to_string()]).status().unwrap();
+        assert!(signalled.success());
+    }
+
+    /// It does nothing any more, and does not say so.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// It ends at once.
+    pub fn kill9(&self) {
+        self.signal("-KILL");
+    }
+
+    /// It starts again, with what it has stored, where it was.
+    pub fn restart(&mut self) {
+        self.run();
     }
 
     /// Where it listens.
@@ -107,8 +136,10 @@ impl MongoServer {
 
 impl Drop for MongoServer {
     fn drop(&mut self) {
-        drop(self.stdin.take());
-        let _ended = self.process.wait();
+        for (mut process, stdin) in self.processes.drain(..) {
+            drop(stdin);
+            let _ended = process.wait();
+        }
         let _gone = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -131,6 +162,7 @@ fn shared() -> &'static Shared {
 pub struct Database {
     /// Names it.
     pub uri: String,
+    name: String,
     is_ours: bool,
 }
 
@@ -138,8 +170,8 @@ pub struct Database {
 pub fn database() -> Database {
     let name = format!("starling_test_{}", uuid::Uuid::new_v4().simple());
     match shared() {
-        Shared::Given(uri) => Database { uri: with_database(uri, &name), is_ours: false },
-        Shared::Ours(server) => Database { uri: server.uri(&name), is_ours: true },
+        Shared::Given(uri) => Database { uri: with_database(uri, &name), name, is_ours: false },
+        Shared::Ours(server) => Database { uri: server.uri(&name), name, is_ours: true },
     }
 }
 
@@ -152,6 +184,21 @@ fn with_database(uri: &str, name: &str) -> String {
     let source =
         if hosts.contains('@') && !options.contains("authSource=") { format!("&authSource={old}") } else { String::new() };
     format!("{scheme}://{hosts}/{name}?{options}{source}")
+}
+
+impl Database {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its server listens: the first one, if there are several.
+    pub fn address(&self) -> SocketAddr {
+        let hosts = self.uri.split("://").nth(1).and_then(|rest| rest.split('/').next()).expect("a host");
+        let host = hosts.split('@').next_back().and_then(|hosts| hosts.split(',').next()).expect("a host");
+        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:27017") };
+        host.to_socket_addrs().unwrap().next().expect("an address")
+    }
 }
 
 impl Drop for Database {

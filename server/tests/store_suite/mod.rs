@@ -1,7 +1,7 @@
 //! What every store must do, written once. A store runs it with [`conformance!`] and a [`Backend`], which opens the same data each
 //! time it is asked to.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unused_imports, unused_macros, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod accounts;
 pub mod append;

@@ -199,7 +199,7 @@ async fn change(link: &Link, user: UserId, set: Document) -> Result<Option<Accou
     loop {
         let filter = USER.equal([id(user.bytes()).into()]).document();
         let update = collection.find_one_and_update(filter, doc! { "$set": set.clone() });
-        match link.call(update.return_document(ReturnDocument::After).into_future()).await {
+        match link.write(update.return_document(ReturnDocument::After).into_future()).await {
             Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether an account was changed"),
             found => return Ok(found?.map(Account::try_from).transpose()?),
         }

@@ -254,7 +254,7 @@ async fn insert_together(link: &Link, opens: &mut [Open]) {
             Ok(_) => Ok(None),
         }
     };
-    match link.call(result).await {
+    match link.write(result).await {
         Ok(None) => opens.iter_mut().for_each(|open| open.took(Inserted::All)),
         Ok(Some(errors)) => {
             for (index, open) in opens.iter_mut().enumerate() {

@@ -116,6 +116,9 @@ pub(super) struct Link {
     ready: AtomicBool,
     trouble: Notify,
     ended: Notify,
+    /// After so many writes nothing arrives any more, as after a crash.
+    #[cfg(test)]
+    pub(super) writes_left: std::sync::atomic::AtomicI64,
 }
 
 impl Link {
@@ -140,7 +143,16 @@ impl Link {
         let place = format!("MongoDB at {}, database {name}", hosts.join(","));
         let client = Client::with_options(options).map_err(unusable)?;
         let database = client.database(&name);
-        Ok(Self { client, database, place, ready: AtomicBool::new(true), trouble: Notify::new(), ended: Notify::new() })
+        Ok(Self {
+            client,
+            database,
+            place,
+            ready: AtomicBool::new(true),
+            trouble: Notify::new(),
+            ended: Notify::new(),
+            #[cfg(test)]
+            writes_left: i64::MAX.into(),
+        })
     }
 
     /// Which database this is, for people.
@@ -170,6 +182,15 @@ impl Link {
             self.trouble.notify_one();
         }
         result
+    }
+
+    /// Runs a call that writes. Tests end the process, as it were, before any of them.
+    pub(super) async fn write<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        #[cfg(test)]
+        if self.writes_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(Fault::Unknown("the process has crashed".to_owned()));
+        }
+        self.call(call).await
     }
 
     /// The first document of a filter.
@@ -261,7 +282,7 @@ impl Link {
                 "ordered": false,
                 "writeConcern": { "w": "majority", "j": true, "wtimeout": MONGO_SERVER_TIME.as_millis() as i64 },
             };
-            let reply = self.call(self.database.run_command(command).into_future()).await?;
+            let reply = self.write(self.database.run_command(command).into_future()).await?;
             let reply: UpdateReply =
                 mongodb::bson::deserialize_from_document(reply).map_err(|error| Fault::Corrupt(error.to_string()))?;
             if let Some(error) = reply.write_concern_error {
@@ -282,7 +303,7 @@ impl Link {
         document: &T,
     ) -> Result<(), Fault> {
         let collection = self.collection::<T>(collection);
-        self.call(async { collection.insert_one(document).await }).await.map(|_| ())
+        self.write(async { collection.insert_one(document).await }).await.map(|_| ())
     }
 
     /// Inserts documents, in no order. Answers whether none of them was there.
@@ -303,7 +324,7 @@ impl Link {
                     },
                 }
             };
-            all &= self.call(insert).await?;
+            all &= self.write(insert).await?;
         }
         Ok(all)
     }
@@ -311,7 +332,7 @@ impl Link {
     /// Deletes the documents of a filter.
     pub(super) async fn delete(&self, filter: Filter<'_>) -> Result<u64, Fault> {
         let collection = self.collection::<Document>(filter.shape.collection);
-        self.call(async { collection.delete_many(filter.document()).await }).await.map(|result| result.deleted_count)
+        self.write(async { collection.delete_many(filter.document()).await }).await.map(|result| result.deleted_count)
     }
 
     /// Makes an index if it is not there.

@@ -140,7 +140,7 @@ async fn replace_token(
     } };
     let collection = link.collection::<LoginDoc>(Collection::Logins);
     let update = collection.find_one_and_update(filter.document(), change);
-    link.call(update.return_document(mongodb::options::ReturnDocument::After).into_future()).await
+    link.write(update.return_document(mongodb::options::ReturnDocument::After).into_future()).await
 }
 
 /// Writes down that a token is used.

@@ -31,6 +31,8 @@ mod query;
 mod read;
 mod schema;
 mod search;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use super::link::{Fault, Link, Pauses};
 use super::queries::{Collection, INDEXES, META, NODE};
-use crate::limits::MONGO_OPEN_TIMEOUT;
+use crate::limits::{MONGO_INDEX_TIMEOUT, MONGO_OPEN_TIMEOUT};
 use crate::store::{StoreError, StoreMeta};
 use client_protocol::NodeId;
 use mongodb::bson::doc;
@@ -95,15 +95,15 @@ impl NodeFile {
     }
 }
 
-/// Brings the database to this version's schema, and says what it and this node are. Tries for [`MONGO_OPEN_TIMEOUT`].
+/// Brings the database to this version's schema, and says what it and this node are. Tries for [`MONGO_OPEN_TIMEOUT`] to reach it.
 pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreMeta, StoreError> {
     let mut last = "the database did not answer".to_owned();
-    let steps = async {
+    let reach = async {
         let mut pauses = Pauses::new();
         loop {
-            match open_once(link, node_file).await {
-                Err(StoreError::Unavailable(why)) => {
-                    tracing::warn!(%why, "the database cannot be used yet");
+            match read_or_write_meta(link).await {
+                Err(Fault::NotDone(why) | Fault::Unknown(why)) => {
+                    tracing::warn!(why, "the database cannot be used yet");
                     last = why;
                 }
                 done => return done,
@@ -111,18 +111,23 @@ pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreM
             pauses.pause().await;
         }
     };
-    let done = tokio::time::timeout(MONGO_OPEN_TIMEOUT, steps).await;
-    done.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("MongoDB cannot be used: {last}"))))
-}
-
-async fn open_once(link: &Link, node_file: &mut NodeFile) -> Result<StoreMeta, StoreError> {
-    let meta = read_or_write_meta(link).await?;
+    let reached = tokio::time::timeout(MONGO_OPEN_TIMEOUT, reach).await;
+    let meta = match reached {
+        Ok(meta) => meta?,
+        Err(_) => return Err(StoreError::Unavailable(format!("{} cannot be used: {last}", link.place()))),
+    };
     migrate(link, meta.version, MIGRATIONS, SCHEMA).await?;
     for index in INDEXES {
-        link.make_index(index).await?;
+        in_time(link.make_index(index)).await?;
     }
     let node = read_or_take_node(link, node_file).await?;
     Ok(StoreMeta { epoch: meta.epoch, node })
+}
+
+/// Gives a step of the start its time.
+async fn in_time(step: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    let late = || Fault::Unknown("a step of the start takes too long; it may have to be made by hand".to_owned());
+    tokio::time::timeout(MONGO_INDEX_TIMEOUT, step).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn read_or_write_meta(link: &Link) -> Result<MetaDoc, Fault> {
@@ -149,7 +154,7 @@ pub(super) async fn migrate(link: &Link, version: u32, migrations: &[Migration],
         let Some(step) = migrations.iter().find(|step| step.from == from) else {
             return Err(StoreError::Corrupt(format!("there is no way from schema {from} of the database to {wanted}")));
         };
-        (step.run)(link).await?;
+        in_time((step.run)(link)).await?;
         let reached = super::link::Statement {
             filter: META.equal([META_ID.into()]).and("version", from).document(),
             change: doc! { "$set": { "version": from + 1 } },

@@ -1,0 +1,217 @@
+//! A crash before every write of appends, and migrations: what needs to look inside. Everything else is tested from the outside.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../../tests/mongo_server/mod.rs"]
+mod mongo_server;
+#[path = "../../../tests/store_suite/mod.rs"]
+mod store_suite;
+
+use super::link::{Fault, Link};
+use super::queries::{Collection, META};
+use super::schema::{Migration, SCHEMA, migrate};
+use super::{MongoStore, StoreError, StoreWork};
+use crate::store::Store;
+use client_protocol::room::kind::GROUP;
+use client_protocol::{EventBody, RoomId, UserId};
+use components::edge::{AppendReply, AppendRequest, AppendThen, Found, Read, ReadRequest, Record, StoreReply};
+use mongodb::bson::{Document, doc};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+use store_suite::fold_model::Model;
+use store_suite::log::{Log, created, deleted, edited, member, posted, reacted, read_marked, room, user};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An open store and what it says.
+struct Rig {
+    store: MongoStore,
+    appended: Receiver<AppendReply>,
+    found: Receiver<Found>,
+}
+
+impl Rig {
+    fn open(uri: &str, folder: &Path) -> Self {
+        let store = MongoStore::open(uri, folder).unwrap();
+        let (appended_in, appended) = channel();
+        let (found_in, found) = channel();
+        store.connect(Arc::new(move |replies| {
+            for reply in replies {
+                let _gone = match reply {
+                    StoreReply::Append(reply) => appended_in.send(reply).is_ok(),
+                    StoreReply::Read(_, found) => found_in.send(found).is_ok(),
+                };
+            }
+        }));
+        Self { store, appended, found }
+    }
+
+    /// The first answer, which is the last one unless it is `InDoubt`.
+    fn append(&self, room: RoomId, expected_seq: u64, records: Vec<Record>) -> AppendThen {
+        let request = AppendRequest { room, token: 1, expected_seq, records };
+        self.store.submit(StoreWork { appends: vec![request], ..StoreWork::default() });
+        self.appended.recv_timeout(PATIENCE).unwrap().then
+    }
+
+    fn read(&self, read: Read) -> Found {
+        self.store.submit(StoreWork { reads: vec![ReadRequest { token: 1, read }], ..StoreWork::default() });
+        self.found.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn log(&self, room: RoomId) -> Vec<Record> {
+        match self.read(Read::Page { room, first_seq: 1, last_seq: 1_000 }) {
+            Found::Page(records) => records,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The process is gone: nothing is said or written any more.
+    fn crash(self) {
+        let running = self.store.running.lock().unwrap().take().unwrap();
+        running.runtime.shutdown_background();
+    }
+}
+
+/// What is appended, one batch after the other: everything that writes rows of some sort.
+fn script() -> Vec<(RoomId, u64, Vec<Record>)> {
+    let (mut log, mut own) = (Log::new(room(1)), Log::new(RoomId::self_log(user(2))));
+    let mut batches = Vec::new();
+    let mut batch = |log: &mut Log, bodies: Vec<(UserId, EventBody)>| {
+        let first = log.seq + 1;
+        let records = bodies.into_iter().map(|(actor, body)| log.record(actor, body)).collect();
+        batches.push((log.room, first, records));
+    };
+    batch(&mut log, vec![(user(1), created(GROUP, "group", &[user(2)])), (user(1), posted("one"))]);
+    batch(&mut log, vec![(user(1), EventBody::MemberAdded(member(user(3)))), (user(1), posted("secret-one"))]);
+    batch(&mut log, vec![(user(1), edited(4, "secret-two")), (user(2), reacted(4, "tea"))]);
+    batch(&mut own, vec![(user(2), read_marked(log.room, 1, 4, 2))]);
+    batch(&mut log, vec![(user(3), EventBody::MemberLeft(member(user(3)))), (user(1), deleted(4))]);
+    batch(&mut own, vec![(user(2), read_marked(log.room, 1, 8, 2))]);
+    batch(&mut log, vec![(user(1), posted("last"))]);
+    batches
+}
+
+/// Asserts that everything stored about a room is what its log says.
+fn assert_healed(rig: &Rig, room: RoomId, what: &str) {
+    let records = rig.log(room);
+    let mut model = Model::new(room);
+    records.iter().for_each(|record| model.fold(&record.event));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let row = runtime.block_on(rig.store.room(room)).unwrap();
+        if row.as_ref().map_or(0, |row| row.head) == model.row.head {
+            assert!(records.is_empty() || row.as_ref() == Some(&model.row), "{what}: {row:?}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{what}: the room was never healed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for wanted in model.members() {
+        assert_eq!(runtime.block_on(rig.store.member(room, wanted.user)).unwrap(), Some(wanted), "{what}");
+    }
+    for record in &records {
+        let seq = record.event.head.seq;
+        let Found::Target(Some(target)) = rig.read(Read::Target { room, seq }) else { panic!("{what}: event {seq}") };
+        assert_eq!((target.event, target.now), (model.event(seq), model.now(seq)), "{what}: event {seq}");
+    }
+}
+
+#[test]
+fn a_crash_before_every_write_heals_without_a_visitor() {
+    let script = script();
+    for crash_before in 0.. {
+        let (folder, database) = (tempfile::tempdir().unwrap(), mongo_server::database());
+        let rig = Rig::open(&database.uri, folder.path());
+        rig.store.shared.link.writes_left.store(crash_before, Ordering::SeqCst);
+        let mut acknowledged: BTreeMap<RoomId, u64> = BTreeMap::new();
+        let mut has_crashed = false;
+        for (room, first, records) in &script {
+            match rig.append(*room, *first, records.clone()) {
+                AppendThen::Done => {
+                    acknowledged.insert(*room, first + records.len() as u64 - 1);
+                }
+                AppendThen::InDoubt | AppendThen::Unavailable => {
+                    has_crashed = true;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        rig.crash();
+        let rig = Rig::open(&database.uri, folder.path());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // What the sweep after a start does, and nobody else.
+        for room in runtime.block_on(rig.store.dirty_rooms()).unwrap() {
+            assert!(matches!(rig.read(Read::Room { room }), Found::Room(_)));
+        }
+        for (room, _, _) in &script {
+            let what = format!("a crash before write {crash_before}, of {room}");
+            assert!(rig.log(*room).len() as u64 >= acknowledged.get(room).copied().unwrap_or(0), "{what}");
+            assert_healed(&rig, *room, &what);
+        }
+        // The rest of the script goes on from wherever it was.
+        for (room, first, records) in &script {
+            let there = rig.log(*room).len() as u64;
+            let rest: Vec<Record> = records.iter().filter(|record| record.event.head.seq > there).cloned().collect();
+            if let Some(next) = rest.first() {
+                assert_eq!(rig.append(*room, next.event.head.seq, rest.clone()), AppendThen::Done, "{first}");
+            }
+            assert_healed(&rig, *room, "the end of the script");
+        }
+        rig.store.close();
+        if !has_crashed {
+            assert!(crash_before > 20, "the script writes {crash_before} times only");
+            return;
+        }
+    }
+}
+
+async fn versions(link: &Link) -> Vec<i64> {
+    let found: Vec<Document> = link.many(META.equal(["starling".into()]), false, 10).await.unwrap();
+    let number =
+        |meta: &Document| meta.get("version").and_then(|version| version.as_i64().or(version.as_i32().map(i64::from)));
+    found.iter().map(|meta| number(meta).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn migrations_go_step_by_step_and_only_forwards() {
+    let database = mongo_server::database();
+    let link = Link::new(&database.uri).await.unwrap();
+    link.insert(Collection::Meta, &doc! { "_id": "starling", "version": 1_i64, "epoch": 5_i64 }).await.unwrap();
+    let leaves_a_trace = |from| Migration {
+        from,
+        run: |link| {
+            Box::pin(async move {
+                let trace = uuid::Uuid::new_v4().to_string();
+                link.insert(Collection::Nodes, &doc! { "_id": trace }).await
+            })
+        },
+    };
+    let steps = [leaves_a_trace(1), leaves_a_trace(2)];
+    migrate(&link, 1, &steps, 3).await.unwrap();
+    assert_eq!(versions(&link).await, [3]);
+    assert_eq!(
+        link.collection::<Document>(Collection::Nodes).estimated_document_count().await.unwrap(),
+        2,
+        "each step was made"
+    );
+    // Once done, nothing is left to do.
+    migrate(&link, 3, &steps, 3).await.unwrap();
+    // A step that fails leaves the version as it was.
+    let fails = [Migration { from: 3, run: |_| Box::pin(async { Err(Fault::NotDone("no".to_owned())) }) }];
+    assert!(migrate(&link, 3, &fails, 4).await.is_err());
+    assert_eq!(versions(&link).await, [3]);
+    assert!(matches!(migrate(&link, 3, &steps, 5).await, Err(StoreError::Corrupt(_))), "there is no way");
+    assert!(matches!(migrate(&link, 3, &steps, 2).await, Err(StoreError::Corrupt(_))), "never back");
+    link.end().await;
+    // A server of this version does not open it either.
+    let (uri, folder) = (database.uri.clone(), tempfile::tempdir().unwrap());
+    let opened = tokio::task::spawn_blocking(move || MongoStore::open(&uri, folder.path()).map(|_| ())).await.unwrap();
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains("schema 3") && error.contains(&SCHEMA.to_string()), "{error}");
+}

@@ -1,0 +1,106 @@
+//! A server whose database is away: sessions stay, requests end in time, everything goes on by itself; and starts that cannot be.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use client_protocol::Code;
+use common::mongo_server::MongoServer;
+use common::web::Web;
+use common::{Raw, Server, post, register, step, text_of};
+use serde_json::Value;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A request ends by then: two seconds, and a little for a machine that is busy.
+const ANSWER: Duration = Duration::from_millis(2_500);
+/// Everything goes on by then after the database is back.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+async fn ready(web: &Web) -> bool {
+    web.open("GET /readyz", Value::Null).await.0 == 200
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_stay_and_sends_end_in_time_while_the_database_is_frozen() {
+    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap();
+    let uri = database.uri("starling");
+    let server = tokio::task::spawn_blocking(move || Server::start_with_env(&[], &[("MONGODB_URI", &uri)])).await.unwrap();
+    let web = Web::new(&server);
+    let ann = register(&server, "ann").await;
+    let mut session = Raw::connect(&server, &ann.tokens.access_token).await;
+    let room = session.create_group(Vec::new()).await;
+    let other = session.create_group(Vec::new()).await;
+    session.subscribe(room, 0).await;
+    assert_eq!(session.done(&post(room, "before")).await, 2);
+    assert!(ready(&web).await);
+
+    database.freeze();
+    let asked = Instant::now();
+    let command = post(room, "during");
+    let reply = session.request(&command).await;
+    assert!(matches!(reply.code(), Code::OutcomeUnknown | Code::Unavailable), "{reply:?}");
+    assert!(asked.elapsed() < ANSWER, "{:?}", asked.elapsed());
+    let deadline = Instant::now() + RECOVERY;
+    while ready(&web).await {
+        assert!(Instant::now() < deadline, "it says that it is ready");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The other room has nothing in doubt: it refuses at once.
+    let asked = Instant::now();
+    let refused = session.request(&post(other, "refused")).await;
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert_eq!(web.open("GET /healthz", Value::Null).await.0, 200, "nobody should restart it");
+
+    database.thaw();
+    let back = Instant::now();
+    while !ready(&web).await {
+        assert!(back.elapsed() < RECOVERY, "it is not ready again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut again = command;
+    if let client_protocol::Command::PostMessage(message) = &mut again {
+        message.head.retry = true;
+    }
+    let seq = loop {
+        let reply = session.request(&again).await;
+        match reply.code() {
+            Code::Ok => break reply.seq,
+            Code::Unavailable | Code::OutcomeUnknown => assert!(back.elapsed() < RECOVERY, "{reply:?}"),
+            code => panic!("{code:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(seq, 3, "once, at the next place");
+    assert_eq!(session.done(&post(room, "after")).await, 4);
+    let events = session.events_through(room, 1, 4).await;
+    assert_eq!(events.iter().filter_map(text_of).collect::<Vec<_>>(), ["before", "during", "after"]);
+    session.close().await;
+    let mut server = server;
+    server.stop();
+}
+
+fn start_with(uri: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+    command.env_clear().env("MONGODB_URI", uri).args(["--port", "0", "--quic-port", "0", "--data"]).arg(folder.path());
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_said_in_time() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let began = Instant::now();
+    let uri = format!("mongodb://ann:hunter2@127.0.0.1:{port}/chat");
+    let (code, said) = step("a start", async { tokio::task::spawn_blocking(move || start_with(&uri)).await.unwrap() }).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("database chat"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let (code, said) = start_with("mongodb://ann:hunter2:@@x/");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("MONGODB_URI") && !said.contains("hunter2"), "{said}");
+}
