@@ -1,19 +1,12 @@
 //! Appends: the one write. A batch of them, of many rooms, goes in with as few inserts as can be; whatever does not go as planned is
-//! resolved room by room, for as long as it takes.
-//!
-//! - The index on the events' ids decides who stands at (room, seq), the one on (room, actor, key) that nobody stands there twice.
-//! - Presence proves, absence proves nothing: where the outcome of an insert is not known, the same events are sent again until they
-//!   are acknowledged by a majority, or a majority read shows who stands there. A write that lands late finds its place taken, by
-//!   itself or by another, and changes nothing.
-//! - `Unavailable` is said only where no attempt was made whose outcome is not known.
+//! left to [`super::resolve`].
 
 use super::Shared;
-use super::documents::{DirtyDoc, EventDoc, RoomDoc, dirty_id, id, key_of};
-use super::link::{DUPLICATE_KEY, Fault, Link, Pauses, Statement};
+use super::documents::{DirtyDoc, EventDoc, RoomDoc, dirty_id, id};
+use super::link::{DUPLICATE_KEY, Fault, Link, Statement};
 use super::projection::{Cached, Logged, Writes, advance};
-use super::queries::{Collection, DIRTY, EVENT_OF_KEY, ROOM};
-use super::read::read_log;
-use crate::limits::{MONGO_FOLD_EVENTS_MAX, STORE_CONFLICT_EVENTS_MAX};
+use super::queries::{Collection, DIRTY, ROOM};
+use crate::limits::MONGO_INSERT_EVENTS_MAX;
 use client_protocol::RoomId;
 use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use components::rows::RoomRow;
@@ -30,15 +23,15 @@ pub(super) struct Open {
     /// Whether this node has marked the room as dirty.
     pub(super) is_marked: bool,
     /// So many of its events may go in: the others do not follow from the log.
-    usable: usize,
+    pub(super) usable: usize,
     /// So many are in.
-    appended: usize,
+    pub(super) appended: usize,
     /// An attempt was made whose outcome is not known.
-    is_doubted: bool,
+    pub(super) is_doubted: bool,
     /// The last attempt found a place or a key taken.
-    is_taken: bool,
+    pub(super) is_taken: bool,
     /// The world was told that the outcome is in doubt.
-    is_said: bool,
+    pub(super) is_said: bool,
 }
 
 /// How an insert of one append ended.
@@ -61,25 +54,25 @@ impl Open {
         Self { request, cached, is_marked, usable, appended: 0, is_doubted: false, is_taken: false, is_said: false }
     }
 
-    const fn room(&self) -> RoomId {
+    pub(super) const fn room(&self) -> RoomId {
         self.request.room
     }
 
     /// The seq of the next event that is not known to be in.
-    const fn next_seq(&self) -> u64 {
+    pub(super) const fn next_seq(&self) -> u64 {
         self.request.expected_seq + self.appended as u64
     }
 
-    const fn is_in(&self) -> bool {
+    pub(super) const fn is_in(&self) -> bool {
         self.appended == self.usable
     }
 
     /// What to say once all that is usable is in.
-    const fn done(&self) -> AppendThen {
+    pub(super) const fn done(&self) -> AppendThen {
         if self.usable == self.request.records.len() { AppendThen::Done } else { AppendThen::Unavailable }
     }
 
-    fn reply(&self, appended: usize, then: AppendThen) -> StoreReply {
+    pub(super) fn reply(&self, appended: usize, then: AppendThen) -> StoreReply {
         StoreReply::Append(AppendReply { room: self.room(), token: self.request.token, appended, then })
     }
 
@@ -94,12 +87,12 @@ impl Open {
     }
 
     /// Whether the room is where the append expects it.
-    fn is_expected(&self) -> bool {
+    pub(super) fn is_expected(&self) -> bool {
         self.cached.as_ref().is_some_and(|cached| cached.row.head + 1 == self.request.expected_seq)
     }
 
     /// Finds out how many of the events follow from the log.
-    fn check(&mut self, row: &RoomRow) {
+    pub(super) fn check(&mut self, row: &RoomRow) {
         let (mut seq, mut message_no) = (row.head, row.message_no);
         let follows = |record: &&components::edge::Record| {
             let head = &record.event.head;
@@ -200,7 +193,7 @@ async fn prepare(link: &Link, node: client_protocol::NodeId, batch: &mut [Open])
 }
 
 /// Marks rooms as dirty, before anything is appended to them.
-async fn mark<'a>(
+pub(super) async fn mark<'a>(
     link: &Link,
     node: client_protocol::NodeId,
     batch: impl Iterator<Item = &'a mut Open>,
@@ -231,7 +224,7 @@ async fn insert(shared: &Shared, singles: Vec<Open>, others: Vec<Open>) -> Vec<O
     };
     let mut singles = singles.into_iter().peekable();
     while singles.peek().is_some() {
-        spawn(&mut inserts, singles.by_ref().take(crate::limits::MONGO_INSERT_EVENTS_MAX).collect());
+        spawn(&mut inserts, singles.by_ref().take(MONGO_INSERT_EVENTS_MAX).collect());
     }
     for open in others {
         spawn(&mut inserts, vec![open]);
@@ -240,7 +233,7 @@ async fn insert(shared: &Shared, singles: Vec<Open>, others: Vec<Open>) -> Vec<O
 }
 
 /// One insert: of one append, or of several that have one event each.
-async fn insert_together(link: &Link, opens: &mut [Open]) {
+pub(super) async fn insert_together(link: &Link, opens: &mut [Open]) {
     let documents: Vec<EventDoc> = opens.iter().flat_map(Open::documents).collect();
     let collection = link.collection::<EventDoc>(Collection::Events);
     let is_ordered = opens.len() == 1;
@@ -328,158 +321,4 @@ async fn project(link: &std::sync::Arc<Link>, whole: Vec<Open>) -> Result<Vec<Op
     // What is stored is not known: it is read again.
     failed.iter_mut().for_each(|open| open.cached = None);
     Err(failed)
-}
-
-/// Goes on with one append until its outcome is known and what follows from it is written; then answers it.
-pub(super) async fn resolve(shared: &Shared, mut open: Open) -> Open {
-    if open.is_doubted {
-        say_in_doubt(shared, &mut open);
-    }
-    let mut pauses = Pauses::new();
-    let then = loop {
-        let turn = shared.resolves.acquire().await;
-        let step = step(shared, &mut open).await;
-        drop(turn);
-        match step {
-            Ok(Some(then)) => break then,
-            Ok(None) => {}
-            Err(fault) => {
-                tracing::debug!(room = %open.room(), %fault, "an append cannot be resolved yet");
-                if !open.is_doubted && open.appended == 0 {
-                    break AppendThen::Unavailable;
-                }
-            }
-        }
-        say_in_doubt(shared, &mut open);
-        pauses.pause().await;
-    };
-    if open.appended > 0 {
-        let mut pauses = Pauses::new();
-        loop {
-            let turn = shared.resolves.acquire().await;
-            let healed = heal(&shared.link, open.room()).await;
-            drop(turn);
-            match healed {
-                Ok(cached) => {
-                    open.cached = Some(cached);
-                    break;
-                }
-                Err(Fault::Corrupt(why)) => {
-                    tracing::error!(room = %open.room(), why, "what follows from the log of a room cannot be written");
-                    open.cached = None;
-                    break;
-                }
-                Err(fault) => {
-                    tracing::debug!(room = %open.room(), %fault, "what follows from an append cannot be written yet")
-                }
-            }
-            say_in_doubt(shared, &mut open);
-            pauses.pause().await;
-        }
-    } else if !matches!(then, AppendThen::Duplicate { .. }) {
-        open.cached = None;
-    }
-    shared.answer(vec![open.reply(open.appended, then)]);
-    open
-}
-
-fn say_in_doubt(shared: &Shared, open: &mut Open) {
-    if !std::mem::replace(&mut open.is_said, true) {
-        shared.answer(vec![open.reply(0, AppendThen::InDoubt)]);
-    }
-}
-
-/// Looks who stands where the next event should, and sends what is not in if nobody does. Answers what became of the append, once
-/// that is known.
-async fn step(shared: &Shared, open: &mut Open) -> Result<Option<AppendThen>, Fault> {
-    let link = &shared.link;
-    if open.is_in() && open.appended > 0 {
-        return Ok(Some(open.done()));
-    }
-    let log = read_log(link, open.room(), open.next_seq(), STORE_CONFLICT_EVENTS_MAX).await?;
-    let ours = open.request.records[open.appended..].iter().zip(&log);
-    let ours = ours.take_while(|(mine, (stored, _))| mine.event.head == stored.event.head).count();
-    open.appended += ours;
-    if log.len() > ours {
-        let log = log.into_iter().skip(ours).map(|(record, _)| record).collect();
-        return Ok(Some(AppendThen::Conflict { log }));
-    }
-    if open.is_in() && open.is_expected() {
-        return Ok(Some(open.done()));
-    }
-    if open.is_taken
-        && let Some(next) = open.request.records.get(open.appended)
-    {
-        let (actor, key) = key_of(next.event.head.actor, next.event.head.key);
-        let filter = EVENT_OF_KEY.equal([id(open.room().bytes()).into(), actor.into(), key.into()]);
-        if let Some(found) = link.one::<EventDoc>(filter).await?
-            && found.seq != open.next_seq()
-        {
-            return Ok(Some(AppendThen::Duplicate { seq: found.seq, time_ms: found.time_ms }));
-        }
-        // Not visible yet: the same is sent again.
-    }
-    if !open.is_expected() {
-        if !catch_up(link, open).await? {
-            return Ok(Some(AppendThen::Unavailable));
-        }
-        if !open.is_expected() {
-            // Further than expected: the next look at the log shows who was faster, or that these events are in.
-            return Ok(None);
-        }
-    }
-    if open.is_in() {
-        return Ok(Some(open.done()));
-    }
-    mark(link, shared.meta.node, std::iter::once(&mut *open)).await?;
-    let before = open.appended;
-    insert_together(link, std::slice::from_mut(open)).await;
-    if open.is_in() {
-        return Ok(Some(open.done()));
-    }
-    let is_refused = !open.is_taken && !open.is_doubted;
-    if is_refused {
-        return Ok(Some(AppendThen::Unavailable));
-    }
-    if open.appended > before {
-        tracing::debug!(room = %open.room(), appended = open.appended, "a part of an append is in");
-    }
-    Ok(None)
-}
-
-/// Brings what is known of a room up to where the append expects it. Answers whether the log goes that far.
-async fn catch_up(link: &Link, open: &mut Open) -> Result<bool, Fault> {
-    let cached = heal(link, open.room()).await?;
-    let head = cached.row.head;
-    let expected = open.request.expected_seq;
-    if head + 1 == expected {
-        open.check(&cached.row);
-    }
-    open.cached = Some(cached);
-    if head + 1 < expected && !open.is_doubted {
-        tracing::error!(room = %open.room(), head, expected, "the log ends before what an append is to follow");
-        return Ok(false);
-    }
-    Ok(true)
-}
-
-/// Writes what follows from a log and is not written yet.
-pub(super) async fn heal(link: &Link, room: RoomId) -> Result<Cached, Fault> {
-    let mut pauses = Pauses::new();
-    loop {
-        let stored = link.one::<RoomDoc>(ROOM.equal([id(room.bytes()).into()])).await?;
-        let row = stored.map(RoomRow::try_from).transpose()?.unwrap_or_else(|| RoomRow::empty(room));
-        let cached = Cached { row, members: None };
-        let events = read_log(link, room, cached.row.head + 1, MONGO_FOLD_EVENTS_MAX).await?;
-        if events.is_empty() {
-            return Ok(cached);
-        }
-        let (cached, writes) = advance(link, cached, &events).await?;
-        if !writes.send(link).await? {
-            // Somebody else is at it, or what was read was not the newest.
-            pauses.pause().await;
-        } else if events.len() < MONGO_FOLD_EVENTS_MAX {
-            return Ok(cached);
-        }
-    }
 }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`queries`], [`documents`] | shapes of queries and indexes; documents and the rows that they stand for |
 //! | [`link`], [`schema`] | calls with a time limit, and what failures mean; the start |
-//! | [`writer`], [`append`] | batches; the one write and how its outcome is found out |
+//! | [`writer`], [`append`], [`resolve`] | batches; the one write; how its outcome is found out |
 //! | [`projection`] | rooms, members, messages and marks after a fold |
 //! | [`read`], [`heads`] | the world's reads; what other servers did |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
@@ -29,6 +29,7 @@ mod projection;
 mod queries;
 mod query;
 mod read;
+mod resolve;
 mod schema;
 mod search;
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Reads of the world, and pieces of logs. A read sees everything that was answered as durable before it was asked, on whatever server.
 
 use super::Shared;
-use super::documents::{EventDoc, RoomDoc, event_id, id, key_of};
+use super::documents::{EventDoc, event_id, id, key_of};
 use super::link::{Fault, Link};
 use super::projection::{Logged, fold_members, read_events, read_members};
-use super::queries::{EVENT_OF_KEY, LOG, ROOM};
+use super::queries::{EVENT_OF_KEY, LOG};
 use super::{accounts, heads, query};
 use crate::limits::STORE_PAGE_EVENTS_MAX;
 use crate::store::StoreError;
@@ -13,6 +13,9 @@ use client_protocol::limits::{REPLAY_EVENTS_MAX, ROOMS_PAGE_MAX};
 use components::edge::{Found, Read, RoomSnapshot, Target};
 use components::limits::HYDRATE_TAIL_EVENTS;
 use components::rows::RoomRow;
+
+/// Events that are read for a snapshot: those that it may hold, and as many by which its row may be behind.
+const SNAPSHOT_EVENTS_MAX: usize = 2 * REPLAY_EVENTS_MAX as usize;
 
 /// Events from `first` on, dense, at most `limit`.
 pub(super) async fn read_log(link: &Link, room: RoomId, first: u64, limit: usize) -> Result<Vec<Logged>, Fault> {
@@ -77,13 +80,17 @@ pub(super) async fn serve(shared: &Shared, read: &Read) -> Result<(Found, Option
 /// The room as of the end of its log, and whether the stored rows are behind that. Room, rows and log are read in this order: then the
 /// log is at least as far as any row.
 async fn room_snapshot(link: &Link, room: RoomId) -> Result<(RoomSnapshot, bool), Fault> {
-    let stored = link.one::<RoomDoc>(ROOM.equal([id(room.bytes()).into()])).await?;
-    let stored = stored.map(RoomRow::try_from).transpose()?;
-    let mut row = stored.clone().unwrap_or_else(|| RoomRow::empty(room));
+    let mut row = query::room(link, room).await?.unwrap_or_else(|| RoomRow::empty(room));
     let mut members = read_members(link, room).await?;
     let wanted = (row.head - row.notified_seq.min(row.head)).clamp(HYDRATE_TAIL_EVENTS, REPLAY_EVENTS_MAX);
     let first = row.head.saturating_sub(wanted) + 1;
-    let mut tail: Vec<_> = read_log(link, room, first, usize::MAX).await?.into_iter().map(|(record, _)| record).collect();
+    let mut tail: Vec<_> =
+        read_log(link, room, first, SNAPSHOT_EVENTS_MAX).await?.into_iter().map(|(record, _)| record).collect();
+    if tail.len() == SNAPSHOT_EVENTS_MAX {
+        // Too far behind to be looked at: each attempt writes a part of what is missing.
+        super::resolve::heal(link, room).await?;
+        return Box::pin(room_snapshot(link, room)).await;
+    }
     let applied = tail.partition_point(|record| record.event.head.seq <= row.head);
     if applied as u64 != row.head + 1 - first {
         return Err(StoreError::Corrupt(format!("the log of room {room} has a gap before event {}", row.head)).into());

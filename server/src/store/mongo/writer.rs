@@ -7,6 +7,7 @@ use super::documents::{RoomDoc, dirty_id, id};
 use super::link::{Fault, Statement};
 use super::projection::Cached;
 use super::queries::{Collection, DIRTY, DIRTY_ROOMS, ROOM};
+use super::resolve;
 use crate::limits::{
     MONGO_CACHED_ROWS_MAX, MONGO_CLOSE_TIMEOUT, MONGO_DIRTY_ROOMS_MAX, MONGO_INSERT_EVENTS_MAX, MONGO_WAVES_MAX,
     STORE_LEVEL_INTERVAL,
@@ -224,7 +225,7 @@ impl Writer {
             for open in ended.unresolved {
                 let (shared, sender) = (Arc::clone(&shared), sender.clone());
                 shared.clone().spawn(async move {
-                    let open = append::resolve(&shared, open).await;
+                    let open = resolve::resolve(&shared, open).await;
                     tell(&sender, Job::Free(vec![open.into()]));
                 });
             }
@@ -246,7 +247,7 @@ impl Writer {
             let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
             self.spawn(async move {
                 let turn = shared.resolves.acquire().await;
-                let healed = append::heal(&shared.link, room).await;
+                let healed = resolve::heal(&shared.link, room).await;
                 drop(turn);
                 let cached = healed.inspect_err(|fault| {
                     // Whoever reads the room next asks again.
@@ -333,6 +334,9 @@ async fn store_levels(shared: &Shared, levels: &BTreeMap<RoomId, u64>) -> Result
 pub(super) async fn dirty_rooms(shared: &Shared) -> Result<(HashSet<RoomId>, HashSet<RoomId>), Fault> {
     let found: Vec<super::documents::DirtyDoc> =
         shared.link.many(DIRTY_ROOMS.equal([]).within(Some("".into()), None), false, MONGO_DIRTY_ROOMS_MAX).await?;
+    if found.len() == MONGO_DIRTY_ROOMS_MAX {
+        tracing::error!(rooms = found.len(), "too many rooms are dirty: the others heal when they are next used");
+    }
     let (mut all, mut own) = (HashSet::new(), HashSet::new());
     for mark in found {
         let room = mark.room()?;
