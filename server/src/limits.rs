@@ -274,6 +274,10 @@ pub const MONGO_SEARCH_PROBE: usize = 500;
 pub const MONGO_NAMES_LOT: usize = 200;
 /// The time that a query or a change outside of logs is tried for before it fails.
 pub const MONGO_QUERY_TIMEOUT: Duration = Duration::from_secs(4);
+/// The time that an operator's look at one room, or one piece of a dump or load, is given.
+pub const MONGO_OPERATOR_TIMEOUT: Duration = Duration::from_secs(600);
+/// How often a room that is being written to is read again before a check of it gives up.
+pub const CHECK_ROUNDS_MAX: usize = 20;
 /// Rooms and member rows that the writer remembers, each for one, before it forgets the older half.
 pub const MONGO_CACHED_ROWS_MAX: usize = 200_000;
 /// The time that appends whose outcome is not known get to be resolved when the store closes.

@@ -5,6 +5,7 @@ use super::backup::{BackupError, BackupReader};
 use crate::limits::{DUMP_PAGE_BYTES, DUMP_PAGE_ITEMS};
 use crate::store::dump::{Counts, Item};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+use crate::store::mongo::MongoStore;
 use crate::store::{Store, StoreError};
 use std::io::Read;
 use std::path::PathBuf;
@@ -20,26 +21,49 @@ pub enum OfflineError {
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// No store is named so.
-    #[error("{0}: a store is named by its data folder")]
-    Place(String),
+    #[error("a store is named by its data folder, or by the URI of a MongoDB database (mongodb://…)")]
+    Place,
+    /// A MongoDB store needs a folder for a moment.
+    #[error("no folder for temporary files: {0}")]
+    Temporary(std::io::Error),
 }
 
 /// Where a store is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Place {
     /// The embedded store of a data folder.
     Folder(PathBuf),
+    /// A MongoDB database, by its URI, which is a secret.
+    Database(String),
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => f.debug_tuple("Folder").field(folder).finish(),
+            Self::Database(_) => f.write_str("Database"),
+        }
+    }
 }
 
 impl std::str::FromStr for Place {
     type Err = OfflineError;
 
     fn from_str(text: &str) -> Result<Self, OfflineError> {
-        match text.contains("://") || text.is_empty() {
-            true => Err(OfflineError::Place(text.to_owned())),
-            false => Ok(Self::Folder(text.into())),
+        match text {
+            uri if uri.starts_with("mongodb://") || uri.starts_with("mongodb+srv://") => Ok(Self::Database(uri.to_owned())),
+            other if other.contains("://") || other.is_empty() => Err(OfflineError::Place),
+            folder => Ok(Self::Folder(folder.into())),
         }
     }
+}
+
+/// An open store, and what it needs while it is open.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The tool is a node of the database for a moment only: its number is kept nowhere.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Place {
@@ -47,10 +71,18 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: mostly that a server has it open.
-    pub fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+    /// [`OfflineError`]: mostly that a server has it open, or that the database cannot be reached.
+    pub fn open(&self) -> Result<Opened, OfflineError> {
         match self {
-            Self::Folder(folder) => Ok(Arc::new(EmbeddedStore::open(&folder.join("store"), &EmbeddedOptions::default())?)),
+            Self::Folder(folder) => {
+                let store = EmbeddedStore::open(&folder.join("store"), &EmbeddedOptions::default())?;
+                Ok(Opened { store: Arc::new(store), _folder: None })
+            }
+            Self::Database(uri) => {
+                let folder = tempfile::tempdir().map_err(OfflineError::Temporary)?;
+                let store = MongoStore::open(uri, folder.path())?;
+                Ok(Opened { store: Arc::new(store), _folder: Some(folder) })
+            }
         }
     }
 }

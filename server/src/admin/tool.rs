@@ -154,9 +154,9 @@ pub(super) fn restore(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
     let input = File::open(file).map_err(|error| Failure::new(USAGE, format!("{}: {error}", file.display())))?;
     let bar = bar();
     bar.set_length(input.metadata()?.len());
-    let store = Place::Folder(args.data.clone()).open().map_err(|error| refused(&error))?;
-    let restored = runtime()?.block_on(offline::restore(&*store, BufReader::new(bar.wrap_read(input)), |_| {}));
-    store.close();
+    let opened = Place::Folder(args.data.clone()).open().map_err(|error| refused(&error))?;
+    let restored = runtime()?.block_on(offline::restore(&*opened.store, BufReader::new(bar.wrap_read(input)), |_| {}));
+    opened.store.close();
     bar.finish_and_clear();
     show_counts(args, "restored", &restored.map_err(|error| refused(&error))?);
     Ok(ExitCode::SUCCESS)
@@ -179,11 +179,11 @@ pub(super) fn copy(args: &Args, from: &str, to: &str) -> Result<ExitCode, Failur
     let to = to.open().map_err(|error| refused(&error))?;
     let bar = bar();
     let copied = runtime()?.block_on(async {
-        bar.set_length(about(&*from).await);
-        offline::copy(&*from, &*to, |counts| bar.set_position(counts.total())).await
+        bar.set_length(about(&*from.store).await);
+        offline::copy(&*from.store, &*to.store, |counts| bar.set_position(counts.total())).await
     });
-    to.close();
-    from.close();
+    to.store.close();
+    from.store.close();
     bar.finish_and_clear();
     show_counts(args, "copied", &copied.map_err(|error| refused(&error))?);
     Ok(ExitCode::SUCCESS)
@@ -192,6 +192,6 @@ pub(super) fn copy(args: &Args, from: &str, to: &str) -> Result<ExitCode, Failur
 /// About how many pieces a store has.
 async fn about(store: &dyn Store) -> u64 {
     let stats = store.stats().await.unwrap_or_default();
-    let counted = ["accounts", "logins", "rooms_and_own_logs", "events_estimate"];
-    stats.iter().filter(|(name, _)| counted.contains(&name.as_str())).map(|(_, value)| value).sum()
+    let counted = ["accounts", "logins", "rooms_and_own_logs", "events"];
+    stats.iter().filter(|(name, _)| counted.contains(&name.trim_end_matches("_estimate"))).map(|(_, value)| value).sum()
 }

@@ -2,7 +2,7 @@
 
 use crate::common::chat::{Chat, PASSWORD};
 use crate::common::web::{Person, Web};
-use crate::common::{STEP, Server};
+use crate::common::{STEP, Server, Stored};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -28,7 +28,16 @@ async fn post(web: &Web, who: &Person, room: &str, text: &str) -> Value {
 
 #[tokio::test]
 async fn a_user_takes_their_data_and_goes() {
-    let server = Server::start(&[]);
+    takes_their_data_and_goes(Stored::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_user_takes_their_data_and_goes_on_mongodb() {
+    takes_their_data_and_goes(Stored::Mongo).await;
+}
+
+async fn takes_their_data_and_goes(stored: Stored) {
+    let server = Server::start_for_restarts(stored, &[]);
     let (web, chat) = (Web::new(&server), Chat::new(&server));
     let (ann, ben) = (web.register("ann").await, web.register("ben").await);
     let crew = room(&web, &ann, "crew", &[&ben]).await;
@@ -93,14 +102,23 @@ async fn gone(web: &Web, ann: &Person, ben: &Person, crew: &str, left: &str) {
     assert_eq!(page["users"], json!([]));
 }
 
-/// The process is killed while an erase is under way: the next start goes on with it.
 #[tokio::test]
 async fn an_erase_goes_on_after_a_crash() {
-    let mut server = Server::start_for_restarts(&[]);
+    goes_on_after_a_crash(Stored::Embedded, 60).await;
+}
+
+#[tokio::test]
+async fn an_erase_goes_on_after_a_crash_on_mongodb() {
+    goes_on_after_a_crash(Stored::Mongo, 20).await;
+}
+
+/// The process is killed while an erase is under way: the next start goes on with it.
+async fn goes_on_after_a_crash(stored: Stored, count: usize) {
+    let mut server = Server::start_for_restarts(stored, &[]);
     let web = Web::new(&server);
     let (ann, ben) = (web.register("ann").await, web.register("ben").await);
     let mut rooms = Vec::new();
-    for n in 0..60 {
+    for n in 0..count {
         let id = room(&web, &ben, &format!("room {n}"), &[&ann]).await;
         post(&web, &ann, &id, "Land ahoy").await;
         rooms.push(id);

@@ -2,7 +2,7 @@
 
 use super::documents::id;
 use super::link::{Fault, Link, Pauses};
-use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME, USERS_ERASING};
+use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME, USER_PAGES, USERS_ERASING};
 use super::{documents, logins, names};
 use crate::store::words::{self, names_of};
 use crate::store::{Account, ProfilePatch, StoreError};
@@ -90,6 +90,28 @@ pub(super) async fn by_ids(link: &Link, users: &BTreeSet<UserId>) -> Result<BTre
     let found: Vec<UserDoc> = link.many(USER.one_of(ids), false, users.len()).await?;
     let accounts = found.into_iter().map(|doc| Account::try_from(doc).map(|account| (account.user, account)));
     Ok(accounts.collect::<Result<_, _>>()?)
+}
+
+/// Accounts with ids above `after`.
+pub(super) async fn list(link: &Link, after: Option<UserId>, limit: usize) -> Result<Vec<Account>, Fault> {
+    let filter = USER_PAGES.equal([]).within(after.map(|user| id(user.bytes()).into()), None);
+    let found: Vec<UserDoc> = link.many(filter, false, limit).await?;
+    Ok(found.into_iter().map(Account::try_from).collect::<Result<_, _>>()?)
+}
+
+/// Adds an account of a dump. The erase of one that was erased is looked at again by the next start.
+pub(super) async fn load(link: &Link, account: Account) -> Result<(), StoreError> {
+    if account.status != account::ERASED {
+        return create(link, account).await;
+    }
+    let nobody = format!("{ERASED}{}", id(account.user.bytes()));
+    let doc = UserDoc { username: nobody.clone(), email: nobody, erasing: true, ..UserDoc::from(account) };
+    Ok(link.insert(Collection::Users, &doc).await?)
+}
+
+/// Sets the hash of a password.
+pub(super) async fn set_password(link: &Link, user: UserId, hash: String, now_ms: u64) -> Result<Option<Account>, Fault> {
+    change(link, user, doc! { "password_hash": hash, "updated_ms": now_ms as i64 }).await
 }
 
 /// Accounts whose erase is not finished.

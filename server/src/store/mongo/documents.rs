@@ -30,6 +30,16 @@ pub(super) fn hash(bytes: &[u8; 32]) -> String {
     hex(bytes)
 }
 
+/// The 32 bytes of a stored hash.
+pub(super) fn hash_bytes(text: &str) -> Result<[u8; 32], StoreError> {
+    let mut bytes = [0; 32];
+    let byte = |at: usize| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok();
+    for (at, place) in bytes.iter_mut().enumerate() {
+        *place = byte(at).ok_or_else(|| StoreError::Corrupt("a token's hash is none".to_owned()))?;
+    }
+    Ok(bytes)
+}
+
 /// Two ids in one.
 pub(super) fn pair(first: &[u8; 16], second: &[u8; 16]) -> String {
     format!("{}:{}", hex(first), hex(second))

@@ -6,7 +6,7 @@
 
 use super::documents::{self, hash, id};
 use super::link::{Fault, Link, Pauses, Statement};
-use super::queries::{Collection, EXPIRED_LOGINS, LOGIN, LOGIN_OF_TOKEN, LOGINS_OF_USER, USED_TOKEN, USED_TOKENS};
+use super::queries::{Collection, EXPIRED_LOGINS, Filter, LOGIN, LOGIN_OF_TOKEN, LOGINS_OF_USER, USED_TOKEN, USED_TOKENS};
 use crate::limits::{LOGIN_SWEEP_EVERY, LOGIN_SWEEP_ROWS, LOGIN_USED_TOKENS_MAX, LOGINS_LISTED_MAX};
 use crate::store::{Login, Rotation, StoreError};
 use client_protocol::{SessionId, UserId};
@@ -57,6 +57,31 @@ struct UsedToken {
 /// Counts changes, since now and then one of them sweeps.
 #[derive(Debug, Default)]
 pub(super) struct Sweep(AtomicU32);
+
+/// Logins of a filter, each with the hashes of its tokens, the newest one last.
+pub(super) async fn page(link: &Link, filter: Filter<'_>, limit: usize) -> Result<Vec<(Login, Vec<[u8; 32]>)>, Fault> {
+    let found: Vec<LoginDoc> = link.many(filter, false, limit).await?;
+    let mut logins = Vec::with_capacity(found.len());
+    for login in found {
+        let used = USED_TOKENS.equal([login.id.as_str().into()]);
+        let used: Vec<UsedToken> = link.many(used, false, LOGIN_USED_TOKENS_MAX as usize + 1).await?;
+        let hashes = used.iter().map(|token| &token.hash).chain([&login.token]);
+        let hashes = hashes.map(|hash| documents::hash_bytes(hash)).collect::<Result<_, _>>()?;
+        logins.push((login.into_login()?, hashes));
+    }
+    Ok(logins)
+}
+
+/// Adds a login of a dump.
+pub(super) async fn load(link: &Link, login: Login, tokens: &[[u8; 32]]) -> Result<(), Fault> {
+    let Some((newest, used)) = tokens.split_last() else { return Ok(()) };
+    let generation = u32::try_from(used.len()).unwrap_or(u32::MAX);
+    let doc = LoginDoc { generation, ..LoginDoc::new(login, hash(newest)) };
+    let used =
+        (0..).zip(used).map(|(generation, token)| UsedToken { hash: hash(token), login_id: doc.id.clone(), generation });
+    link.insert_new(Collection::RefreshTokens, &used.collect::<Vec<_>>()).await?;
+    link.insert(Collection::Logins, &doc).await
+}
 
 /// Adds a login.
 pub(super) async fn create(link: &Link, sweep: &Sweep, login: Login, token_hash: [u8; 32]) -> Result<(), Fault> {

@@ -14,11 +14,14 @@
 //! | [`query`], [`history`] | room lists, members, pages of messages |
 //! | [`search`], [`names`] | messages by words, users by names |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
+//! | [`check`], [`dump`] | projections compared with their log; everything in pieces, out and in |
 //! | [`erase`] | what a user did, room by room |
 
 mod accounts;
 mod append;
+mod check;
 mod documents;
+mod dump;
 mod erase;
 mod heads;
 mod history;
@@ -36,13 +39,15 @@ mod search;
 mod tests;
 mod writer;
 
+use super::check::RoomCheck;
+use super::dump::{DumpCursor, DumpPage, Item};
 use super::{
     Account, Answer, HistoryQuery, Login, ProfilePatch, ReplySink, Rotation, SearchQuery, SentQuery, Store, StoreError,
     StoreMeta, StoreWork, UserPage, UserSearch,
 };
 use crate::limits::{
-    MONGO_CALL_TIMEOUT, MONGO_CLOSE_TIMEOUT, MONGO_INSERTS_MAX, MONGO_QUERY_TIMEOUT, MONGO_READS_MAX, MONGO_RESOLVES_MAX,
-    STORE_QUERIES_MAX,
+    MONGO_CALL_TIMEOUT, MONGO_CLOSE_TIMEOUT, MONGO_INSERTS_MAX, MONGO_OPERATOR_TIMEOUT, MONGO_QUERY_TIMEOUT,
+    MONGO_READS_MAX, MONGO_RESOLVES_MAX, STORE_QUERIES_MAX,
 };
 use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
@@ -54,6 +59,7 @@ use schema::NodeFile;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -184,12 +190,21 @@ impl MongoStore {
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send,
     {
+        self.within(MONGO_QUERY_TIMEOUT, work)
+    }
+
+    /// As [`Self::ask`], with another time limit.
+    fn within<T, W>(&self, limit: Duration, work: impl FnOnce(Arc<Shared>) -> W + Send + 'static) -> Answer<'_, T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send,
+    {
         let shared = Arc::clone(&self.shared);
         let task = self.shared.handle.spawn(async move {
             let closed = |_| StoreError::Unavailable("the store is closed".to_owned());
             let asked = Arc::clone(&shared);
             let _turn = asked.queries.acquire().await.map_err(closed)?;
-            let done = tokio::time::timeout(MONGO_QUERY_TIMEOUT, work(shared)).await;
+            let done = tokio::time::timeout(limit, work(shared)).await;
             done.unwrap_or_else(|_| Err(StoreError::Unavailable("the database did not answer in time".to_owned())))
         });
         Box::pin(
@@ -401,5 +416,36 @@ impl Store for MongoStore {
     // database's affair: there is no command for it that a server under load could be given.
     fn purge(&self) -> Answer<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn accounts(&self, after: Option<UserId>, limit: usize) -> Answer<'_, Vec<Account>> {
+        self.query(async move |shared| accounts::list(&shared.link, after, limit).await)
+    }
+
+    fn set_password(&self, user: UserId, hash: String, now_ms: u64) -> Answer<'_, Option<Account>> {
+        self.query(async move |shared| accounts::set_password(&shared.link, user, hash, now_ms).await)
+    }
+
+    fn rooms(&self, after: Option<RoomId>, limit: usize) -> Answer<'_, Vec<RoomRow>> {
+        self.query(async move |shared| dump::rooms(&shared.link, after, limit).await)
+    }
+
+    fn stats(&self) -> Answer<'_, Vec<(String, u64)>> {
+        self.query(async move |shared| check::stats(&shared.link).await)
+    }
+
+    fn check(&self, room: RoomId, mend: bool) -> Answer<'_, RoomCheck> {
+        self.within(MONGO_OPERATOR_TIMEOUT, async move |shared| Ok(check::room(&shared.link, room, mend).await?))
+    }
+
+    fn dump(&self, after: Option<DumpCursor>) -> Answer<'_, DumpPage> {
+        self.within(MONGO_OPERATOR_TIMEOUT, async move |shared| Ok(dump::page(&shared.link, after.as_ref()).await?))
+    }
+
+    fn load(&self, items: Vec<Item>, last: bool) -> Answer<'_, ()> {
+        self.within(MONGO_OPERATOR_TIMEOUT, async move |shared| {
+            let StoreMeta { node, epoch } = shared.meta;
+            dump::load(&shared.link, node, epoch, items, last).await
+        })
     }
 }

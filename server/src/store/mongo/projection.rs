@@ -396,6 +396,11 @@ impl Sheet {
     }
 }
 
+/// Writes a room before its first event, with what followers are to have done of its log.
+pub(super) async fn put_empty(link: &Link, row: &RoomRow) -> Result<(), Fault> {
+    link.update(Collection::Rooms, &[room_statement(row)?]).await.map(|_| ())
+}
+
 /// A statement that brings the stored room up to `row`, if it is not that far already.
 fn room_statement(row: &RoomRow) -> Result<Statement, Fault> {
     let fold = serialize_to_document(&RoomFold::from(row)).map_err(|error| Fault::Corrupt(error.to_string()))?;

@@ -219,10 +219,14 @@ macro_rules! shapes {
 
 shapes! {
     META = Shape::by(Collection::Meta, &["_id"]).also(&["version"]);
+    /// Says that a load did not come to its end.
+    LOADING = Shape::by(Collection::Meta, &["_id"]).only(&["_id"]);
     NODE = Shape::by(Collection::Nodes, &["_id"]);
     EVENT = Shape::by(Collection::Events, &["_id"]).also(&["now", "now.as_of"]);
     /// A piece of a log, by ids of events.
     LOG = Shape::by(Collection::Events, &[]).range("_id");
+    /// The same, by their words only.
+    WORDS_OF_LOG = Shape::by(Collection::Events, &[]).range("_id").only(&["seq", "words"]);
     EVENT_OF_KEY = Shape::by(Collection::Events, &["room_id", "actor_id", "key"]);
     /// Which of these events there are.
     EVENT_IDS = Shape::by(Collection::Events, &["_id"]).only(&["_id"]);
@@ -237,6 +241,8 @@ shapes! {
     WORDS_OF_MESSAGES = Shape::by(Collection::Events, &["room_id", "is_message"]).range("seq").only(&["seq", "words"]);
     MESSAGES = Shape::by(Collection::Events, &["room_id", "is_message"]).range("seq");
     ROOM = Shape::by(Collection::Rooms, &["_id"]).also(&["head", "notified_seq"]);
+    /// All rooms and own logs.
+    ROOM_PAGES = Shape::by(Collection::Rooms, &[]).range("_id");
     ROOMS_OF_KIND = Shape::by(Collection::Rooms, &["kind"]).range("_id");
     MEMBER = Shape::by(Collection::Members, &["_id"]).also(&["seq"]);
     /// The members of a room, by ids of memberships.
@@ -244,9 +250,13 @@ shapes! {
     MEMBERSHIPS = Shape::by(Collection::Members, &["user_id", "state"]);
     ROOMS_EVER = Shape::by(Collection::Members, &["user_id"]).range("room_id").only(&["room_id"]);
     MARK = Shape::by(Collection::Marks, &["_id"]).also(&["as_of"]);
+    /// The marks of a user, by ids of marks.
+    MARKS = Shape::by(Collection::Marks, &[]).range("_id");
     DIRTY = Shape::by(Collection::Dirty, &["_id"]);
     DIRTY_ROOMS = Shape::by(Collection::Dirty, &[]).range("_id");
     USER = Shape::by(Collection::Users, &["_id"]);
+    /// All accounts.
+    USER_PAGES = Shape::by(Collection::Users, &[]).range("_id");
     USER_BY_USERNAME = Shape::by(Collection::Users, &["username"]);
     USER_BY_EMAIL = Shape::by(Collection::Users, &["email"]);
     USERS_ERASING = Shape::by(Collection::Users, &["erasing"]).only(&["_id"]);
@@ -257,6 +267,8 @@ shapes! {
     NAMES_OF_USER = Shape::by(Collection::Names, &["user_id"]);
     LOGIN_IDS = Shape::by(Collection::Logins, &["_id"]).only(&["_id"]);
     LOGIN = Shape::by(Collection::Logins, &["_id"]).also(&["token", "user_id"]);
+    /// All logins.
+    LOGIN_PAGES = Shape::by(Collection::Logins, &[]).range("_id");
     LOGIN_OF_TOKEN = Shape::by(Collection::Logins, &["token"]);
     LOGINS_OF_USER = Shape::by(Collection::Logins, &["user_id"]);
     EXPIRED_LOGINS = Shape::by(Collection::Logins, &[]).range("expires_ms");

@@ -41,6 +41,8 @@ struct MetaDoc {
 
 /// The one document of it.
 const META_ID: &str = "starling";
+/// The document that is there while a load is under way.
+pub(super) const LOADING_ID: &str = "loading";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct NodeDoc {
@@ -116,12 +118,30 @@ pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreM
         Ok(meta) => meta?,
         Err(_) => return Err(StoreError::Unavailable(format!("{} cannot be used: {last}", link.place()))),
     };
+    if super::dump::is_loading(link).await? {
+        let why = "a restore into the database did not come to its end: drop it and restore again";
+        return Err(StoreError::Corrupt(why.to_owned()));
+    }
     migrate(link, meta.version, MIGRATIONS, SCHEMA).await?;
     for index in INDEXES {
         in_time(link.make_index(index)).await?;
     }
     let node = read_or_take_node(link, node_file).await?;
     Ok(StoreMeta { epoch: meta.epoch, node })
+}
+
+/// Writes down that a load begins: until it ends nobody can open the database.
+pub(super) async fn begin_load(link: &Link) -> Result<(), Fault> {
+    link.insert(Collection::Meta, &doc! { "_id": LOADING_ID, "since_ms": now_ms() as i64 }).await
+}
+
+/// Ends a load: the epoch is a new one, later than every epoch that marks in it may have.
+pub(super) async fn end_load(link: &Link, before: u64) -> Result<(), Fault> {
+    let epoch = now_ms().max(before + 1);
+    let filter = META.equal([META_ID.into()]).document();
+    let change = doc! { "$set": { "epoch": epoch as i64 } };
+    link.update(Collection::Meta, &[super::link::Statement { filter, change, upsert: false }]).await?;
+    link.delete(META.equal([LOADING_ID.into()])).await.map(|_| ())
 }
 
 /// Gives a step of the start its time.
