@@ -157,7 +157,7 @@ fn messages_are_sent_changed_read_and_counted() {
     assert_eq!(texts(&["search", "crew", "b"]), [] as [u64; 0], "it was deleted");
     assert_eq!(
         texts(&["search", "crew", "a", "--limit", "2"]),
-        [first + 1, first + 4],
+        [first + 1, seq(&messages[4])],
         "the newest, in the order of the log"
     );
     assert_eq!(chat.refused("ben", &["search", "crew", "--", "--"]), (1, "invalid_field".into()));
