@@ -2,7 +2,7 @@
 
 use crate::common::chat::{Chat, PASSWORD};
 use crate::common::web::{Person, Web};
-use crate::common::{STEP, Server};
+use crate::common::{STEP, Server, Stored};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -147,7 +147,7 @@ async fn what_is_done_to_an_account_reaches_its_live_sessions() {
 
 #[tokio::test]
 async fn a_backup_is_restored_and_copied() {
-    let mut server = Server::start_for_restarts(&[]);
+    let mut server = Server::start_for_restarts(Stored::Embedded, &[]);
     let (data, chat, folder) = (server.data(), Chat::new(&server), server.folder().to_owned());
     chat.register("ann");
     chat.register("ben");
