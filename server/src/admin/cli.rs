@@ -97,13 +97,13 @@ enum What {
     Backup { file: PathBuf },
     /// Have what was overwritten or removed leave the disk
     Compact,
-    /// Read a backup into a data folder without a store; the server must not run
+    /// Read a backup into a data folder without a store, or the empty database of MONGODB_URI; the server must not run
     Restore { file: PathBuf },
     /// Copy everything from one store to an empty one; no server may run on either
     Copy {
-        /// A data folder
+        /// A data folder, or `mongodb`: the database of MONGODB_URI
         from: String,
-        /// A data folder
+        /// A data folder, or `mongodb`
         to: String,
     },
 }

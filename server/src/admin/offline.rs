@@ -21,7 +21,7 @@ pub enum OfflineError {
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// No store is named so.
-    #[error("a store is named by its data folder, or by the URI of a MongoDB database (mongodb://…)")]
+    #[error("a store is named by its data folder, or is `mongodb`: the database that MONGODB_URI names")]
     Place,
     /// A MongoDB store needs a folder for a moment.
     #[error("no folder for temporary files: {0}")]
@@ -46,18 +46,6 @@ impl std::fmt::Debug for Place {
     }
 }
 
-impl std::str::FromStr for Place {
-    type Err = OfflineError;
-
-    fn from_str(text: &str) -> Result<Self, OfflineError> {
-        match text {
-            uri if uri.starts_with("mongodb://") || uri.starts_with("mongodb+srv://") => Ok(Self::Database(uri.to_owned())),
-            other if other.contains("://") || other.is_empty() => Err(OfflineError::Place),
-            folder => Ok(Self::Folder(folder.into())),
-        }
-    }
-}
-
 /// An open store, and what it needs while it is open.
 pub struct Opened {
     /// The store.
@@ -67,6 +55,21 @@ pub struct Opened {
 }
 
 impl Place {
+    /// What `text` names: a data folder, or `mongodb` for the database of `uri`. A URI itself is refused: other users of the machine would
+    /// see it among the arguments of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`OfflineError::Place`].
+    pub fn named(text: &str, uri: Option<&str>) -> Result<Self, OfflineError> {
+        match (text, uri) {
+            ("mongodb", Some(uri)) => Ok(Self::Database(uri.to_owned())),
+            ("mongodb" | "", _) => Err(OfflineError::Place),
+            (text, _) if text.contains("://") => Err(OfflineError::Place),
+            (folder, _) => Ok(Self::Folder(folder.into())),
+        }
+    }
+
     /// Opens the store; it is made if it is not there.
     ///
     /// # Errors

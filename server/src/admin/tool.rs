@@ -148,13 +148,19 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Reads a backup into an empty data folder.
+/// The database that the server would use: a secret, so it comes by the environment only.
+fn uri() -> Option<String> {
+    std::env::var("MONGODB_URI").ok().filter(|uri| !uri.is_empty())
+}
+
+/// Reads a backup into an empty data folder, or an empty database where `MONGODB_URI` names one.
 pub(super) fn restore(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::new(REFUSED, error);
     let input = File::open(file).map_err(|error| Failure::new(USAGE, format!("{}: {error}", file.display())))?;
     let bar = bar();
     bar.set_length(input.metadata()?.len());
-    let opened = Place::Folder(args.data.clone()).open().map_err(|error| refused(&error))?;
+    let place = uri().map_or_else(|| Place::Folder(args.data.clone()), Place::Database);
+    let opened = place.open().map_err(|error| refused(&error))?;
     let restored = runtime()?.block_on(offline::restore(&*opened.store, BufReader::new(bar.wrap_read(input)), |_| {}));
     opened.store.close();
     bar.finish_and_clear();
@@ -165,7 +171,8 @@ pub(super) fn restore(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
 /// Copies one store to another.
 pub(super) fn copy(args: &Args, from: &str, to: &str) -> Result<ExitCode, Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::new(REFUSED, error);
-    let place = |text: &str| text.parse::<Place>().map_err(|error| Failure::new(USAGE, error));
+    let uri = uri();
+    let place = |text: &str| Place::named(text, uri.as_deref()).map_err(|error| Failure::new(USAGE, error));
     let (from, to) = (place(from)?, place(to)?);
     if from == to {
         return Err(Failure::new(USAGE, "that is one and the same store"));

@@ -18,8 +18,13 @@ struct Ended {
 }
 
 fn run(data: &Path, args: &[&str], input: &str) -> Ended {
+    run_with(&[], data, args, input)
+}
+
+fn run_with(variables: &[(&str, &str)], data: &Path, args: &[&str], input: &str) -> Ended {
     let mut child = Command::new(env!("CARGO_BIN_EXE_starling"))
         .env_clear()
+        .envs(variables.iter().copied())
         .arg("admin")
         .arg("--data")
         .arg(data)
@@ -37,7 +42,11 @@ fn run(data: &Path, args: &[&str], input: &str) -> Ended {
 
 /// The lines of JSON of a run that went well.
 fn lines(data: &Path, args: &[&str]) -> Vec<Value> {
-    let ended = run(data, &[&["--json"], args].concat(), "");
+    lines_with(&[], data, args)
+}
+
+fn lines_with(variables: &[(&str, &str)], data: &Path, args: &[&str]) -> Vec<Value> {
+    let ended = run_with(variables, data, &[&["--json"], args].concat(), "");
     assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
     ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -181,6 +190,7 @@ async fn a_backup_is_restored_and_copied() {
     assert_eq!(copied, restored, "nothing is lost on the way");
     refused(&data, &["copy", &path(&new), &path(&copy)], 1, "not empty");
     refused(&data, &["copy", &path(&new), "redis://there"], 2, "named by its data folder");
+    through_mongodb(&folder, &new, &restored);
 
     // The same server on the copied store: the keys in the folder are its own, so tokens stay good.
     std::fs::rename(data.join("store"), folder.join("old")).unwrap();
@@ -203,4 +213,19 @@ async fn a_backup_is_restored_and_copied() {
     }
     server.stop();
     assert!(!data.join("admin.sock").exists(), "the socket goes with the server");
+}
+
+/// From a folder into a database, and from there into another folder: nothing is lost on the way.
+fn through_mongodb(folder: &Path, from: &Path, restored: &[Value]) {
+    let database = crate::common::mongo_server::database();
+    let uri = [("MONGODB_URI", database.uri.as_str())];
+    let path = |place: &Path| place.to_str().unwrap().to_owned();
+    let back = path(&folder.join("back"));
+    refused(folder, &["copy", &path(from), "mongodb"], 2, "MONGODB_URI");
+    assert_eq!(lines_with(&uri, folder, &["copy", &path(from), "mongodb"]), restored);
+    let again = run_with(&uri, folder, &["copy", &path(from), "mongodb"], "");
+    assert!(again.code == Some(1) && again.stderr.contains("not empty"), "{again:?}");
+    assert_eq!(lines_with(&uri, folder, &["copy", "mongodb", &back]), restored);
+    let copied = lines(folder, &["copy", &back, &path(&folder.join("and on"))]);
+    assert_eq!(copied, restored);
 }
