@@ -13,8 +13,8 @@ use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What stands in the names of an erased account, before its id: a character that no name may have, since a missing name would count
-/// as equal to another missing one.
+/// What stands in the names of an erased account, before its id: a character that no name may have, since a missing name would
+/// count as equal to another missing one.
 const ERASED: &str = "erased:";
 
 /// An account as it is stored.
@@ -123,7 +123,7 @@ pub(super) async fn erasing(link: &Link) -> Result<Vec<UserId>, Fault> {
 
 /// The erase of an account is finished.
 pub(super) async fn finish_erase(link: &Link, user: UserId) -> Result<(), Fault> {
-    // What a start that came too late for it may have left.
+    // An erase that was cut short after the account had changed left its names.
     names::follow(link, user).await?;
     change(link, user, doc! { "erasing": false }).await.map(|_| ())
 }

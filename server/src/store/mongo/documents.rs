@@ -1,5 +1,5 @@
-//! Documents, as they are stored, and the rows that they stand for. Ids are texts of 32 hexadecimal digits, since every server of the
-//! protocol has an index for a text.
+//! Documents, as they are stored, and the rows that they stand for. Ids are texts of 32 hexadecimal digits, since every server of
+//! the protocol has an index for a text.
 
 use crate::store::StoreError;
 use crate::store::words::words_of;

@@ -1,7 +1,7 @@
 //! Erase and export: what a user did, room by room.
 //!
-//! Nothing that is written here needs another write to be true: after a crash half-way the caller begins again, and what is done stays as
-//! it is.
+//! Nothing that is written here needs another write to be true: after a crash half-way the caller begins again, and what is done
+//! stays as it is.
 
 use super::documents::{id, id_bytes};
 use super::history;
@@ -57,7 +57,8 @@ pub(super) async fn messages(link: &Link, room: RoomId, viewer: UserId, seqs: &[
     posted.map(|logged| history::message(logged, viewer, row.head)).collect()
 }
 
-/// Makes of a user's events what their erase makes of them. Answers once a majority has it; [`super::MongoStore`] bounds the time.
+/// Makes of a user's events what their erase makes of them. Answers once a majority has it; [`super::MongoStore`] bounds the
+/// time.
 pub(super) async fn erase(link: &Link, room: RoomId, user: UserId, seqs: &[u64], erased_seq: u64) -> Result<(), Fault> {
     let mut pauses = Pauses::new();
     loop {

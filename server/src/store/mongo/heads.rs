@@ -1,9 +1,9 @@
-//! Heads: what other servers did, for [`components::edge::Read::Heads`] and [`components::edge::Read::Accounts`]. Each question is a bounded
-//! number of look-ups in an index.
+//! Heads: what other servers did, for [`components::edge::Read::Heads`] and [`components::edge::Read::Accounts`]. Each question
+//! is a bounded number of look-ups in an index.
 //!
-//! The log is asked, not the rooms: who stands behind the known head? So an event that is on a majority is found, even if whoever appended
-//! it died before what follows from it was written. It is delivered then; the rows follow when the room is appended to or brought
-//! into memory somewhere, or with the next start of any server, since its mark as dirty was there before the event.
+//! The log is asked, not the rooms: who stands behind the known head? So an event that is on a majority is found, even if whoever
+//! appended it died before what follows from it was written. It is delivered then; the rows follow when the room is appended to
+//! or brought into memory somewhere, or with the next start of any server, since its mark as dirty was there before the event.
 
 use super::documents::{IdDoc, event_id, id, id_bytes, parse_event_id};
 use super::link::{Fault, Link};
@@ -28,8 +28,8 @@ struct StatusDoc {
     status: u8,
 }
 
-/// Those of the rooms whose logs go on after the seq that is known, and how far: as far as rows say, and at least by the one event that
-/// was found. Whoever reads on finds the rest.
+/// Those of the rooms whose logs go on after the seq that is known, and how far: as far as rows say, and at least by the one
+/// event that was found. Whoever reads on finds the rest.
 pub(super) async fn heads(link: &Link, rooms: &[(RoomId, u64)]) -> Result<Vec<(RoomId, u64)>, Fault> {
     let next: Vec<Bson> = rooms.iter().map(|(room, known)| event_id(*room, known.saturating_add(1)).into()).collect();
     if next.is_empty() {

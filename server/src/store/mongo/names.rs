@@ -1,7 +1,8 @@
 //! Names: by what users are found. A document for each name of an account, in the order of the names.
 //!
-//! Names follow from the account, which is asked before anything is shown, so one too many finds nothing. They are added before the account
-//! has them and removed after it has lost them; who changes an account looks again until the names are those that it has.
+//! Names follow from the account, which is asked before anything is shown, so one too many finds nothing. They are added before
+//! the account has them and removed after it has lost them; who changes an account looks again until the names are those that it
+//! has.
 
 use super::accounts;
 use super::documents::{id, id_bytes};

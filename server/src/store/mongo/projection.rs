@@ -1,5 +1,5 @@
-//! Projections: what a log makes of rooms, members, messages and marks. The rules are the fold's; here is how its rows are read and
-//! written so that several servers may do it at once, and a crash between any two writes heals.
+//! Projections: what a log makes of rooms, members, messages and marks. The rules are the fold's; here is how its rows are read
+//! and written so that several servers may do it at once, and a crash between any two writes heals.
 //!
 //! - Every row carries the event that it was made from. A row is replaced only if it is still the one that was read; events up to it
 //!   are skipped for it when a log is folded again.

@@ -1,5 +1,5 @@
-//! Every shape of query that the store sends, and every index that it makes, in one table. Filters are built from a shape and typed
-//! values only, so nothing that a client sends is ever read as a query.
+//! Every shape of query that the store sends, and every index that it makes, in one table. Filters are built from a shape and
+//! typed values only, so nothing that a client sends is ever read as a query.
 //!
 //! A test goes through the table and asserts that each shape is served by an index: nothing here may need a collection scan.
 
@@ -88,8 +88,8 @@ pub(super) const INDEXES: &[Index] = &[
     index(Collection::RefreshTokens, &["login_id", "generation"]),
 ];
 
-/// A shape of query: fields that are equal to a value (a list: have it in them), one that is within a range (results come in its order) or
-/// a list with an element in a range (in no order), and others that are looked at in what the index found.
+/// A shape of query: fields that are equal to a value (a list: have it in them), one that is within a range (results come in its
+/// order) or a list with an element in a range (in no order), and others that are looked at in what the index found.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) collection: Collection,

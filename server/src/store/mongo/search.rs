@@ -1,8 +1,9 @@
-//! Search: messages by the index of words, which is a part of their events: it is written with them and with what they are now, never later.
+//! Search: messages by the index of words, which is a part of their events: it is written with them and with what they are now,
+//! never later.
 //!
-//! The server is asked for bounded pieces of that index, and what is found is compared here. A word (or a start of words) that few messages
-//! have decides: all of them are looked at. Where each has many, messages with one of the words are looked at from the newest on,
-//! a bounded number of them; of the start of a word alone, all messages, of which many are found then.
+//! The server is asked for bounded pieces of that index, and what is found is compared here. A word (or a start of words) that
+//! few messages have decides: all of them are looked at. Where each has many, messages with one of the words are looked at from
+//! the newest on, a bounded number of them; of the start of a word alone, all messages, of which many are found then.
 
 use super::documents::id;
 use super::history;
