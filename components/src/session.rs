@@ -23,7 +23,9 @@ pub struct Session {
     pub away: bool,
     /// The edge takes nothing more for now.
     pub blocked: bool,
-    /// A bump was left out meanwhile: it gets its room list anew when the edge takes something again.
+    /// It got its room list: nothing is said of rooms before.
+    pub listed: bool,
+    /// A bump was left out meanwhile: it gets its room list anew when the edge takes something again, or the first one is out.
     pub missed_bump: bool,
     /// Subscriptions that it may still ask for.
     pub subscribing: RateBudget,

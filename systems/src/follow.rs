@@ -189,7 +189,7 @@ pub(crate) fn send_bumps(
                 if subscriptions.0.contains(&entity) {
                     continue;
                 }
-                if session.blocked {
+                if session.blocked || !session.listed {
                     session.missed_bump = true;
                     continue;
                 }

@@ -103,6 +103,7 @@ fn open(
                 expires_ms,
                 away: false,
                 blocked: false,
+                listed: false,
                 missed_bump: false,
                 subscribing: RateBudget::default(),
                 handed: (0, 0),
@@ -273,14 +274,29 @@ fn notify_marks_now(world: &mut World) {
 }
 
 /// Sends the first page of rooms to sessions whose list was read.
-fn send_room_lists(mut answers: MessageReader<ReadAnswered>, sessions: Query<&Session>, mut outbox: ResMut<Outbox>) {
+fn send_room_lists(
+    mut answers: MessageReader<ReadAnswered>,
+    mut sessions: Query<(&mut Session, &SessionOf)>,
+    users: Query<&User>,
+    mut open: ResMut<OpenReads>,
+    mut reads: ResMut<Reads>,
+    mut outbox: ResMut<Outbox>,
+) {
     for answer in answers.read() {
-        let ReadFor::Rooms(session) = answer.purpose else { continue };
-        let Ok(session) = sessions.get(session) else { continue };
+        let ReadFor::Rooms(entity) = answer.purpose else { continue };
+        let Ok((mut session, of)) = sessions.get_mut(entity) else { continue };
         match &answer.found {
             Found::Rooms(rooms, next) => {
                 let rooms = Rooms { rooms: rooms.clone(), next: *next, tail: EmptyTail::default() };
                 outbox.frame(session.handle, &ServerFrame::Rooms(rooms));
+                let is_first = !std::mem::replace(&mut session.listed, true);
+                // What was bumped while the list was read may not be in it.
+                if is_first
+                    && std::mem::take(&mut session.missed_bump)
+                    && let Ok(user) = users.get(of.0)
+                {
+                    ask_store(&mut open, &mut reads, ReadFor::Rooms(entity), Read::Rooms { user: user.user });
+                }
             }
             // Without its list a client cannot start: it comes back when the store is.
             _ => outbox.close(session.handle, CloseCode::Internal),

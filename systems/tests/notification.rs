@@ -213,6 +213,26 @@ fn bumps_that_a_blocked_session_missed_are_made_up_for() {
 }
 
 #[test]
+fn the_first_list_comes_before_every_bump() {
+    let mut s = Scenario::new();
+    let (alice, bob) = (s.user(1), s.user(2));
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[bob]);
+    s.advance(2_000);
+    // The list comes after the message, of which it may know or not.
+    s.store.fail_read(|request| matches!(request.read, Read::Rooms { .. }), ReadFault::stale(400_000));
+    let b = s.connect(bob);
+    s.posted(a, room, "one");
+    s.advance(2_000);
+    let told = s.client(b).picked(|frame| match frame {
+        ServerFrame::Rooms(rooms) => Some(rooms.rooms.iter().map(|entry| entry.unread()).collect::<Vec<_>>()),
+        ServerFrame::Bump(_) => Some(Vec::new()),
+        _ => None,
+    });
+    assert_eq!(told, [vec![1], vec![1]], "the list, and once more, since something was written meanwhile");
+}
+
+#[test]
 fn followers_finish_after_a_crash_exactly_once() {
     let mut s = Scenario::new();
     let (alice, bob) = (s.user(1), s.user(2));
