@@ -237,6 +237,21 @@ pub struct OpenReads {
     pub last_token: u64,
 }
 
+impl OpenReads {
+    /// A token that nothing else that the store is asked for has.
+    pub const fn next_token(&mut self) -> u64 {
+        self.last_token += 1;
+        self.last_token
+    }
+
+    /// Opens a read; answers its token.
+    pub fn open(&mut self, purpose: ReadFor) -> u64 {
+        let token = self.next_token();
+        self.by_token.insert(token, purpose);
+        token
+    }
+}
+
 /// Rooms in memory, and which of them have work.
 #[derive(Resource, Debug, Default)]
 pub struct RoomIndex {

@@ -3,6 +3,7 @@
 //! Every row carries the seq that it was made from; a write with a lower one does nothing.
 
 use client_protocol::chat::Body;
+use client_protocol::room::{RoomEntry, RoomEntryTail};
 use client_protocol::{Decode, Encode, RoomId, UserId};
 
 /// A room as of its event `head`.
@@ -58,6 +59,30 @@ impl RoomRow {
             members: 0,
             owners: 0,
             notified_seq: 0,
+        }
+    }
+
+    /// The room as it stands in the list of `member`, who has read it up to `mark`; `epoch` is the store's now. In a direct room,
+    /// `peer` is the other user.
+    #[must_use]
+    pub fn entry(self, member: &MemberRow, mark: MarkRow, epoch: u64, peer: Option<UserId>) -> RoomEntry {
+        // A mark of another epoch may be of a log that was longer than this one.
+        let (read_seq, read_message_no) = if mark.epoch == epoch {
+            (mark.seq, mark.message_no)
+        } else {
+            (mark.seq.min(self.head), mark.message_no.min(self.message_no))
+        };
+        let given = |text: String| (!text.is_empty()).then_some(text);
+        RoomEntry {
+            room: self.room,
+            kind: self.kind,
+            role: member.role,
+            head: self.head,
+            message_no: self.message_no,
+            time_ms: self.time_ms,
+            read_seq,
+            read_message_no,
+            tail: RoomEntryTail { name: given(self.name), topic: given(self.topic), peer, members: Some(self.members) },
         }
     }
 }
@@ -144,6 +169,16 @@ pub mod account {
     pub const DISABLED: u8 = 2;
     /// Was erased; only the id remains.
     pub const ERASED: u8 = 3;
+
+    /// What people call a state.
+    #[must_use]
+    pub const fn name(status: u8) -> &'static str {
+        match status {
+            ACTIVE => "active",
+            DISABLED => "disabled",
+            _ => "erased",
+        }
+    }
 }
 
 /// What the world knows of an account.

@@ -9,6 +9,7 @@
 
 use crate::auth::{Accounts, AuthError};
 use crate::limits::{ERASE_LOT_EVENTS, ERASE_LOT_ROOMS, ERASE_RETRIES_MAX, ERASE_RETRY_INTERVAL, ERASE_WAIT};
+use crate::store::lots::Lots;
 use crate::store::{SentQuery, Store, StoreError};
 use crate::world::WorldHandle;
 use client_protocol::room::{ErasedTail, UserErased};
@@ -100,12 +101,9 @@ impl Eraser {
         let mut failed = None;
         loop {
             let before = done.len();
-            let mut after = None;
-            loop {
-                let rooms = self.store.rooms_ever(user, after, ERASE_LOT_ROOMS).await?;
-                let Some(&last) = rooms.last() else { break };
-                after = Some(last);
-                for room in rooms {
+            let mut rooms = Lots::new(|after| self.store.rooms_ever(user, after, ERASE_LOT_ROOMS), |room: &RoomId| *room);
+            while let Some(lot) = rooms.next().await? {
+                for room in lot {
                     // A room that cannot be served does not keep the others from it.
                     if done.insert(room)
                         && let Err(error) = self.erase_in(user, room).await
@@ -128,14 +126,12 @@ impl Eraser {
 
     async fn erase_in(&self, user: UserId, room: RoomId) -> Result<(), EraseError> {
         let erased_seq = self.append(user, room).await?;
-        let mut after = None;
-        loop {
-            let query = SentQuery { room, user, after, limit: ERASE_LOT_EVENTS };
-            let sent = self.store.sent(query).await?;
-            let Some(&(last, _)) = sent.last() else { return Ok(()) };
-            after = Some(last);
-            self.store.erase(room, user, sent.into_iter().map(|(_, seq)| seq).collect(), erased_seq).await?;
+        let ask = |after| self.store.sent(SentQuery { room, user, after, limit: ERASE_LOT_EVENTS });
+        let mut sent = Lots::new(ask, |(key, _): &(Key, u64)| *key);
+        while let Some(lot) = sent.next().await? {
+            self.store.erase(room, user, lot.into_iter().map(|(_, seq)| seq).collect(), erased_seq).await?;
         }
+        Ok(())
     }
 
     /// Has the event appended; answers its seq.

@@ -13,8 +13,9 @@
 use crate::limits::{ERASE_LOT_EVENTS, ERASE_LOT_ROOMS};
 use crate::rest::messages::Message;
 use crate::rest::rooms::{Role, RoomKind};
+use crate::store::lots::Lots;
 use crate::store::{Account, SentQuery, Store, StoreError};
-use client_protocol::{RoomId, UserId};
+use client_protocol::{Key, RoomId, UserId};
 use components::rows::{account, membership};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -68,12 +69,10 @@ pub async fn export(store: Arc<dyn Store>, user: UserId, lines: Sender<String>) 
         });
         export.line(&line).await?;
     }
-    let mut after = None;
-    loop {
-        let rooms = export.store.rooms_ever(user, after, ERASE_LOT_ROOMS).await?;
-        let Some(&last) = rooms.last() else { break };
-        after = Some(last);
-        for room in rooms {
+    let store = Arc::clone(&export.store);
+    let mut rooms = Lots::new(|after| store.rooms_ever(user, after, ERASE_LOT_ROOMS), |room: &RoomId| *room);
+    while let Some(lot) = rooms.next().await? {
+        for room in lot {
             export.room(room).await?;
         }
     }
@@ -82,14 +81,9 @@ pub async fn export(store: Arc<dyn Store>, user: UserId, lines: Sender<String>) 
 }
 
 fn profile(account: &Account) -> Value {
-    let status = match account.status {
-        account::ACTIVE => "active",
-        account::DISABLED => "disabled",
-        _ => "erased",
-    };
     json!({
         "type": "profile", "id": account.user.0, "username": account.username, "email": account.email,
-        "display_name": account.display_name, "bio": account.bio, "avatar_url": account.avatar_url, "status": status,
+        "display_name": account.display_name, "bio": account.bio, "avatar_url": account.avatar_url, "status": account::name(account.status),
         "created_ms": account.created_ms, "updated_ms": account.updated_ms,
     })
 }
@@ -119,13 +113,11 @@ impl Export {
             });
             self.line(&line).await?;
         }
-        let mut after = None;
-        loop {
-            let query = SentQuery { room, user: self.user, after, limit: ERASE_LOT_EVENTS };
-            let sent = self.store.sent(query).await?;
-            let Some(&(last, _)) = sent.last() else { return Ok(()) };
-            after = Some(last);
-            let seqs = sent.into_iter().map(|(_, seq)| seq).collect();
+        let (store, user) = (Arc::clone(&self.store), self.user);
+        let ask = |after| store.sent(SentQuery { room, user, after, limit: ERASE_LOT_EVENTS });
+        let mut sent = Lots::new(ask, |(key, _): &(Key, u64)| *key);
+        while let Some(lot) = sent.next().await? {
+            let seqs = lot.into_iter().map(|(_, seq)| seq).collect();
             let mut messages = self.store.messages(room, self.user, seqs).await?;
             messages.sort_by_key(|message| message.seq);
             for message in messages {
@@ -133,5 +125,6 @@ impl Export {
                 self.line(&MessageLine { sort: "message", room: room.0, message: message.into() }).await?;
             }
         }
+        Ok(())
     }
 }

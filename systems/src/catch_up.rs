@@ -5,7 +5,7 @@
 
 use crate::flush::{Flushing, queue_flush};
 use crate::hot_log;
-use crate::ingest::{ReadAnswered, ask_store};
+use crate::ingest::ReadAnswered;
 use bevy_ecs::prelude::*;
 use client_protocol::RoomId;
 use components::catch_up::{CatchUp, Page, Pages};
@@ -156,7 +156,7 @@ pub(crate) fn ask_for_pages(
         }
         let read = Read::Page { room, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
         let purpose = ReadFor::Page { room: entity, first_seq };
-        let token = ask_store(&mut desk.open, &mut desk.reads, purpose, read);
+        let token = desk.asks.ask(purpose, read);
         pages.by_room.insert((entity, first_seq), Page::Loading(token));
     }
 }

@@ -26,9 +26,9 @@ use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, EventBody, Key, RoomId};
 use components::chat::{Actor, Deadlines, Draft, InRoom, MessageState, TargetFound};
-use components::edge::{Found, Origin, Read, Reads};
+use components::edge::{Found, Origin, Read};
 use components::limits::ROOM_QUEUE_MAX;
-use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Waiting};
+use components::room::{Hydration, ReadFor, Room, RoomIndex, RoomState, Waiting};
 use components::time::{Node, Now, QueueWait};
 use components::user::RateBudget;
 
@@ -228,10 +228,7 @@ fn queue_message(world: &mut World, room: Entity, from: From, submission: Submis
     }
     world.resource_mut::<RoomIndex>().to_sequence.insert(room);
     if let Some(seq) = target {
-        world.resource_scope(|world, mut open: Mut<OpenReads>| {
-            let mut reads = world.resource_mut::<Reads>();
-            ask_store(&mut open, &mut reads, ReadFor::Target(message), Read::Target { room: submission.room, seq });
-        });
+        ask_store(world, ReadFor::Target(message), Read::Target { room: submission.room, seq });
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::catch_up::{self, ask_for_pages, attach_pages, page_of};
 use crate::hot_log;
+use crate::ingest::Asks;
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
@@ -16,9 +17,9 @@ use client_protocol::room::{Reset, SubscriptionEnded, reset_reason};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
 use components::catch_up::{CatchUp, Page, Pages};
-use components::edge::{Reads, SessionHandle, Slot};
+use components::edge::{SessionHandle, Slot};
 use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX};
-use components::room::{HotLog, OpenReads, Room, RoomIndex, RoomState, Subscriber, Subscribers};
+use components::room::{HotLog, Room, RoomIndex, RoomState, Subscriber, Subscribers};
 use components::rows::membership;
 use components::session::{Session, Subscriptions};
 use components::time::{Node, Now, Tuning};
@@ -107,8 +108,7 @@ pub(crate) struct Flushing<'w, 's> {
     pub(crate) sessions: Query<'w, 's, (&'static mut Session, &'static mut Subscriptions, &'static mut CatchUp)>,
     pub(crate) pages: ResMut<'w, Pages>,
     slot: ResMut<'w, Slot>,
-    pub(crate) open: ResMut<'w, OpenReads>,
-    pub(crate) reads: ResMut<'w, Reads>,
+    pub(crate) asks: Asks<'w>,
 }
 
 /// How far one look at one session came.

@@ -10,7 +10,7 @@
 
 use crate::chat::Submitted;
 use crate::delivery::Settled;
-use crate::ingest::{ReadAnswered, ask_store};
+use crate::ingest::{Asks, ReadAnswered};
 use crate::nodes;
 use crate::notification::own_log;
 use crate::outbox::Outbox;
@@ -20,11 +20,11 @@ use client_protocol::notification::{Notified, RoomListed, RoomUnlisted, notified
 use client_protocol::room::{Bump, kind};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{EventBody, Key, RoomId, ServerFrame, UserId};
-use components::edge::{Found, Levels, Origin, Read, Reads, Record};
+use components::edge::{Found, Levels, Origin, Read, Record};
 use components::limits::{LEVEL_AFTER_US, NET_CHANGE_INTERVAL_US, OTHERS_FOLLOW_US, PAGE_EVENTS, ROOM_RETRY_US};
 use components::nodes::{FollowUp, Others};
 use components::notification::{NotifyQueue, Unbumped};
-use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers};
+use components::room::{Hydration, ReadFor, Room, RoomIndex, RoomState, Subscribers};
 use components::session::{Session, Sessions, Subscriptions};
 use components::time::{Node, Now};
 use components::user::UserIndex;
@@ -80,8 +80,7 @@ pub(crate) struct Following<'w> {
     node: Res<'w, Node>,
     queue: ResMut<'w, NotifyQueue>,
     others: ResMut<'w, Others>,
-    open: ResMut<'w, OpenReads>,
-    reads: ResMut<'w, Reads>,
+    asks: Asks<'w>,
     submit: MessageWriter<'w, Submitted>,
 }
 
@@ -89,7 +88,7 @@ impl Following<'_> {
     /// Does what follows from an event for a user. What is done a second time, maybe after another node, is looked for first.
     fn follow_up(&mut self, follow_up: FollowUp, replayed: bool) {
         if self.node.shared_store && replayed {
-            let submitted = nodes::follow_up_once(&mut self.others, &mut self.open, &mut self.reads, follow_up);
+            let submitted = nodes::follow_up_once(&mut self.others, &mut self.asks, follow_up);
             self.submit.write_batch(submitted);
         } else {
             let origin = Origin::World { follows: Some(follow_up.from) };
@@ -212,8 +211,7 @@ pub(crate) struct Levelling<'w> {
     now: Res<'w, Now>,
     queue: ResMut<'w, NotifyQueue>,
     levels: ResMut<'w, Levels>,
-    open: ResMut<'w, OpenReads>,
-    reads: ResMut<'w, Reads>,
+    asks: Asks<'w>,
 }
 
 /// Tells the store how far the followers of rooms have come, and has done again what failed.
@@ -235,7 +233,7 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
                     desk.levels.0.push((room.id, level));
                 }
                 if unbumped.left_until_us <= now_us {
-                    read_followed(entity, room.id, &mut unbumped, &mut desk.open, &mut desk.reads);
+                    read_followed(entity, room.id, &mut unbumped, &mut desk.asks);
                 }
                 unbumped.level_queued = level < head;
             }
@@ -243,7 +241,7 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
                 if retry_us <= now_us {
                     room.hydration = Hydration::Loading;
                     room.asked_us = now_us;
-                    ask_store(&mut desk.open, &mut desk.reads, ReadFor::Room(entity), Read::Room { room: room.id });
+                    desk.asks.ask(ReadFor::Room(entity), Read::Room { room: room.id });
                 } else {
                     unbumped.level_queued = true;
                 }
@@ -261,11 +259,11 @@ pub(crate) fn level_rooms(mut desk: Levelling, mut rooms: Query<(&mut Room, Opti
 }
 
 /// Asks for the next events whose followers are to do their work again, if there are any and none are being read.
-fn read_followed(entity: Entity, room: RoomId, unbumped: &mut Unbumped, open: &mut OpenReads, reads: &mut Reads) {
+fn read_followed(entity: Entity, room: RoomId, unbumped: &mut Unbumped, asks: &mut Asks) {
     let Some(first_seq) = unbumped.failed_from.filter(|_| !unbumped.reading) else { return };
     unbumped.reading = true;
     let read = Read::Page { room, first_seq, last_seq: first_seq + PAGE_EVENTS - 1 };
-    ask_store(open, reads, ReadFor::Followed(entity), read);
+    asks.ask(ReadFor::Followed(entity), read);
 }
 
 /// Events whose followers failed: they do their work again. Keys make it harmless where it was done.
@@ -273,8 +271,7 @@ pub(crate) fn attach_followed(
     mut answers: MessageReader<ReadAnswered>,
     mut rooms: Query<(&RoomState, &mut Unbumped)>,
     mut settled: MessageWriter<Settled>,
-    mut open: ResMut<OpenReads>,
-    mut reads: ResMut<Reads>,
+    mut asks: Asks,
 ) {
     for answer in answers.read() {
         let ReadFor::Followed(room) = answer.purpose else { continue };
@@ -290,7 +287,7 @@ pub(crate) fn attach_followed(
         settled.write(Settled { room, records: records.clone(), replayed: true });
         // Page after page while few commands are open; else `level_rooms` goes on.
         if (unbumped.open.len() as u64) < PAGE_EVENTS {
-            read_followed(room, state.row.room, &mut unbumped, &mut open, &mut reads);
+            read_followed(room, state.row.room, &mut unbumped, &mut asks);
         }
     }
 }

@@ -4,21 +4,21 @@
 //! members who are here); accounts in memory and the logins of sessions. Each asks for a bounded number of things at a time, and for the
 //! next ones when it has the answer. What is ahead is read ([`crate::nodes`]) or brought into memory.
 
-use crate::ingest::{ReadAnswered, ask_store};
+use crate::ingest::{Asks, ReadAnswered};
 use crate::room::{Hydrated, ensure_room};
 use crate::session;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::{SystemParam, SystemState};
 use client_protocol::room::kind;
 use client_protocol::{EventBody, RoomId, UserId};
-use components::edge::{Found, Read, Reads};
+use components::edge::{Found, Read};
 use components::limits::{
     ACCOUNTS_INTERVAL_US, CHECKED_LOGINS_MAX, CHECKED_USERS_MAX, HEADS_ROOMS_MAX, LISTED_HEADS_INTERVAL_US,
     LOADED_HEADS_INTERVAL_US,
 };
 use components::nodes::{Freshness, Others};
 use components::notification::{NotifyQueue, Unbumped};
-use components::room::{AppendState, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers};
+use components::room::{AppendState, Hydration, ReadFor, Room, RoomIndex, RoomState, Subscribers};
 use components::session::{Session, Sessions};
 use components::time::{Node, Now};
 use components::user::{User, UserIndex};
@@ -47,8 +47,7 @@ pub(crate) fn next_look_us(world: &World) -> Option<u64> {
 pub(crate) struct Asking<'w> {
     now: Res<'w, Now>,
     others: ResMut<'w, Others>,
-    open: ResMut<'w, OpenReads>,
-    reads: ResMut<'w, Reads>,
+    asks: Asks<'w>,
 }
 
 type Looked<'a> = (&'a Room, Option<&'a RoomState>, &'a AppendState, &'a Subscribers, &'a Freshness);
@@ -80,7 +79,7 @@ pub(crate) fn ask_loaded_heads(mut asking: Asking, index: Res<RoomIndex>, rooms:
     asking.others.loaded_turn.move_on(last.filter(|_| !whole), now_us, LOADED_HEADS_INTERVAL_US);
     if !wanted.is_empty() {
         asking.others.loaded_turn.open = true;
-        ask_store(&mut asking.open, &mut asking.reads, ReadFor::LoadedHeads, Read::Heads { rooms: wanted });
+        asking.asks.ask(ReadFor::LoadedHeads, Read::Heads { rooms: wanted });
     }
 }
 
@@ -102,7 +101,7 @@ pub(crate) fn ask_listed_heads(mut asking: Asking, index: Res<RoomIndex>, rooms:
     let wanted: Vec<_> = some.into_iter().filter(|(id, _)| !is_here(id)).collect();
     if !wanted.is_empty() {
         asking.others.listed_turn.open = true;
-        ask_store(&mut asking.open, &mut asking.reads, ReadFor::ListedHeads, Read::Heads { rooms: wanted });
+        asking.asks.ask(ReadFor::ListedHeads, Read::Heads { rooms: wanted });
     }
 }
 
@@ -136,7 +135,7 @@ pub(crate) fn ask_accounts(
     asking.others.accounts_turn.move_on(last.filter(|_| !whole), now_us, ACCOUNTS_INTERVAL_US);
     if !accounts.is_empty() {
         asking.others.accounts_turn.open = true;
-        ask_store(&mut asking.open, &mut asking.reads, ReadFor::Accounts, Read::Accounts { accounts, logins });
+        asking.asks.ask(ReadFor::Accounts, Read::Accounts { accounts, logins });
     }
 }
 

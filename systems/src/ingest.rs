@@ -12,7 +12,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use client_protocol::session::Reply;
 use client_protocol::{ClientFrame, CloseCode, Code, Command, Frame, FrameError, UserId};
-use components::edge::{AppendReply, Found, Inbox, Input, Origin, SessionHandle, StoreReply};
+use components::edge::{AppendReply, Found, Inbox, Input, Origin, Read, ReadRequest, Reads, SessionHandle, StoreReply};
 use components::room::{OpenReads, ReadFor};
 use components::session::{Session, SessionIndex, SessionOf};
 use components::user::User;
@@ -210,17 +210,31 @@ fn receive(from: From, command: Command, received: &mut Received, outbox: &mut O
     }
 }
 
-/// Asks the store for something; the answer comes as [`ReadAnswered`] with this purpose and the token that is answered here.
-pub fn ask_store(
-    open: &mut OpenReads,
-    reads: &mut components::edge::Reads,
-    purpose: ReadFor,
-    read: components::edge::Read,
-) -> u64 {
-    open.last_token += 1;
-    let token = open.last_token;
-    open.by_token.insert(token, purpose);
-    reads.0.push(components::edge::ReadRequest { token, read });
+/// The way to the store.
+#[derive(SystemParam)]
+pub struct Asks<'w> {
+    open: ResMut<'w, OpenReads>,
+    reads: ResMut<'w, Reads>,
+}
+
+impl Asks<'_> {
+    /// Asks the store; the answer comes as [`ReadAnswered`] with this purpose and the token that is returned.
+    pub fn ask(&mut self, purpose: ReadFor, read: Read) -> u64 {
+        let token = self.open.open(purpose);
+        self.reads.0.push(ReadRequest { token, read });
+        token
+    }
+
+    /// A token that nothing else that the store is asked for has.
+    pub(crate) fn next_token(&mut self) -> u64 {
+        self.open.next_token()
+    }
+}
+
+/// As [`Asks::ask`], for who has the whole world.
+pub fn ask_store(world: &mut World, purpose: ReadFor, read: Read) -> u64 {
+    let token = world.resource_mut::<OpenReads>().open(purpose);
+    world.resource_mut::<Reads>().0.push(ReadRequest { token, read });
     token
 }
 

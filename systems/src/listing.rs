@@ -10,16 +10,16 @@
 //! for longest; one that wakes up is listed when its user comes the next time.
 
 use crate::delivery::Settled;
-use crate::ingest::{ReadAnswered, ask_store};
+use crate::ingest::{Asks, ReadAnswered};
 use crate::room::Hydrated;
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use client_protocol::room::{RoomEntry, kind};
 use client_protocol::{EventBody, RoomId, UserId};
-use components::edge::{Found, Read, Reads, Record};
+use components::edge::{Found, Read, Record};
 use components::limits::LISTED_ROOMS_MAX;
 use components::nodes::{Listed, ListedRooms, Others};
-use components::room::{OpenReads, ReadFor, RoomState};
+use components::room::{ReadFor, RoomState};
 use components::session::{SessionOf, Sessions};
 use components::user::{User, UserIndex};
 
@@ -100,8 +100,7 @@ pub(crate) fn list_rooms(
     mut lists: Lists,
     sessions: Query<&SessionOf>,
     states: Query<&RoomState>,
-    mut open: ResMut<OpenReads>,
-    mut reads: ResMut<Reads>,
+    mut asks: Asks,
 ) {
     for answer in answers.read() {
         let user = match answer.purpose {
@@ -128,7 +127,7 @@ pub(crate) fn list_rooms(
             && tail.first().is_some_and(|first| first.event.head.seq > known + 1)
             && let Some(&user) = lists.index.by_id.get(&owner)
         {
-            ask_store(&mut open, &mut reads, ReadFor::Listed(user), Read::Rooms { user: owner });
+            asks.ask(ReadFor::Listed(user), Read::Rooms { user: owner });
         }
     }
 }

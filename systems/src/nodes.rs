@@ -10,7 +10,7 @@
 
 use crate::chat::Submitted;
 use crate::delivery::{SettledRoom, SettledRoomItem, Settling};
-use crate::ingest::{ReadAnswered, ask_store};
+use crate::ingest::{Asks, ReadAnswered};
 use crate::notification::own_log;
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
@@ -20,10 +20,10 @@ use bevy_ecs::prelude::*;
 use client_protocol::Code;
 use client_protocol::session::Reply;
 use components::chat::Actor;
-use components::edge::{AppendThen, Found, Origin, Read, Reads};
+use components::edge::{AppendThen, Found, Origin, Read};
 use components::limits::{APPEND_BUSY_US, APPEND_LONG_REST, APPEND_YIELD_US, CONTENDED_US, LOOKUPS_MAX, PAGE_EVENTS};
 use components::nodes::{FollowUp, Freshness, Others};
-use components::room::{AppendState, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState};
+use components::room::{AppendState, Hydration, ReadFor, Room, RoomIndex, RoomState};
 use components::time::{Node, Now};
 
 /// Other nodes on the same store. Does nothing where there are none.
@@ -106,8 +106,7 @@ fn ask_what_is_missed(
     now: Res<Now>,
     mut index: ResMut<RoomIndex>,
     mut rooms: Query<(&Room, &RoomState, &AppendState, &mut Freshness)>,
-    mut open: ResMut<OpenReads>,
-    mut reads: ResMut<Reads>,
+    mut asks: Asks,
 ) {
     for entity in std::mem::take(&mut index.to_look) {
         let Ok((room, state, append, mut freshness)) = rooms.get_mut(entity) else { continue };
@@ -118,7 +117,7 @@ fn ask_what_is_missed(
         freshness.asked_us = Some(now.mono_us);
         let first_seq = state.row.head + 1;
         let read = Read::Page { room: room.id, first_seq, last_seq: state.row.head + PAGE_EVENTS };
-        ask_store(&mut open, &mut reads, ReadFor::Missed(entity), read);
+        asks.ask(ReadFor::Missed(entity), read);
     }
 }
 
@@ -177,19 +176,14 @@ fn refuse_aside(room: &mut SettledRoomItem<'_, '_>, actors: &Query<&Actor>, sett
 }
 
 /// Does what follows from an event, unless it is found to be done: another node may have been first.
-pub(crate) fn follow_up_once(
-    others: &mut Others,
-    open: &mut OpenReads,
-    reads: &mut Reads,
-    follow_up: FollowUp,
-) -> Option<Submitted> {
+pub(crate) fn follow_up_once(others: &mut Others, asks: &mut Asks, follow_up: FollowUp) -> Option<Submitted> {
     if others.lookups.len() >= LOOKUPS_MAX {
         // The store finds its key instead.
         return Some(submitted(follow_up));
     }
     let room = client_protocol::RoomId::self_log(follow_up.user);
     let read = Read::Key { room, actor: follow_up.user, key: follow_up.key };
-    let token = ask_store(open, reads, ReadFor::FollowUp, read);
+    let token = asks.ask(ReadFor::FollowUp, read);
     others.lookups.insert(token, follow_up);
     None
 }

@@ -21,11 +21,11 @@ use client_protocol::notification::ReadMarked;
 use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, EventBody, Key, RoomId, UserId};
-use components::edge::{Found, Levels, Origin, Read, Reads};
+use components::edge::{Found, Levels, Origin, Read};
 use components::limits::READ_MARK_INTERVAL_US;
 use components::nodes::Freshness;
 use components::notification::{NotifyQueue, PendingMark, ReadMarks};
-use components::room::{Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState};
+use components::room::{Hydration, ReadFor, Room, RoomIndex, RoomState};
 use components::time::{Node, Now};
 use components::user::UserIndex;
 
@@ -176,9 +176,7 @@ fn ask_for_mark(world: &mut World, entity: Entity, seq: u64) {
     let Some(mut mark) = world.get_mut::<PendingMark>(entity) else { return };
     mark.asked = true;
     let read = Read::Target { room: mark.room, seq };
-    world.resource_scope(|world, mut open: Mut<OpenReads>| {
-        ask_store(&mut open, &mut world.resource_mut::<Reads>(), ReadFor::Mark(entity), read);
-    });
+    ask_store(world, ReadFor::Mark(entity), read);
 }
 
 /// The first mark is stored at once and answered when it is durable; those that follow within the interval are merged, answered at once

@@ -23,13 +23,11 @@ use client_protocol::session::Reply;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, Command, EventBody, RoomId, UserId};
 use components::catch_up::Pages;
-use components::edge::{Found, Read, Reads, Record, RoomSnapshot};
+use components::edge::{Found, Read, Record, RoomSnapshot};
 use components::limits::{EMPTY_ROOM_IDLE_US, HOT_LOG_BYTES_MAX, OTHERS_FOLLOW_US, ROOM_RETRY_US};
 use components::nodes::{Freshness, Others};
 use components::notification::{NotifyQueue, Unbumped};
-use components::room::{
-    AppendState, HotLog, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Subscribers, Waiting,
-};
+use components::room::{AppendState, HotLog, Hydration, ReadFor, Room, RoomIndex, RoomState, Subscribers, Waiting};
 use components::rows::RoomRow;
 use components::time::{Node, Now};
 use std::collections::BTreeMap;
@@ -157,10 +155,7 @@ pub(crate) fn sweep(world: &mut World, id: RoomId) {
 }
 
 fn ask_for_room(world: &mut World, entity: Entity, room: RoomId) {
-    world.resource_scope(|world, mut open: Mut<OpenReads>| {
-        let mut reads = world.resource_mut::<Reads>();
-        ask_store(&mut open, &mut reads, ReadFor::Room(entity), Read::Room { room });
-    });
+    ask_store(world, ReadFor::Room(entity), Read::Room { room });
 }
 
 /// A room came into memory, on a store that other nodes write to as well.

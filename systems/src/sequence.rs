@@ -4,7 +4,7 @@
 //! the batch, after one that gives rights nothing more of that user does, and the rest waits for the next batch.
 
 use crate::hot_log;
-use crate::ingest::ask_store;
+use crate::ingest::Asks;
 use crate::outbox::Outbox;
 use crate::rules::{Accounts, Ask, Verdict, about, complete, decide, enters, gives_rights_to, subject, takes_rights};
 use crate::schedule::{Feature, In, Stage, Tick};
@@ -15,10 +15,10 @@ use client_protocol::limits::USER_ROOMS_MAX;
 use client_protocol::session::Reply;
 use client_protocol::{Code, Event, EventBody, EventHead, UserId};
 use components::chat::{Actor, Draft, InRoom, MessageState, TargetFound};
-use components::edge::{AppendRequest, Appends, Origin, Read, Reads, Record};
+use components::edge::{AppendRequest, Appends, Origin, Read, Record};
 use components::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_YIELD_US};
 use components::nodes::Freshness;
-use components::room::{AppendState, Hydration, OpenReads, ReadFor, Room, RoomIndex, RoomState, Waiting};
+use components::room::{AppendState, Hydration, ReadFor, Room, RoomIndex, RoomState, Waiting};
 use components::rows::account;
 use components::time::{Node, Now};
 use components::user::{User, UserIndex};
@@ -42,8 +42,7 @@ struct Desk<'w, 's> {
     users: Query<'w, 's, &'static User>,
     user_index: Res<'w, UserIndex>,
     messages: Query<'w, 's, Queued>,
-    open: ResMut<'w, OpenReads>,
-    reads: ResMut<'w, Reads>,
+    asks: Asks<'w>,
     outbox: ResMut<'w, Outbox>,
 }
 
@@ -121,10 +120,9 @@ fn sequence_rooms(
                 freshness.busy_since_us = now_us;
             }
             freshness.appended_us = now_us;
-            desk.open.last_token += 1;
             let request = AppendRequest {
                 room: room.id,
-                token: desk.open.last_token,
+                token: desk.asks.next_token(),
                 expected_seq: state.row.head + 1,
                 records: batch.records,
             };
@@ -256,7 +254,7 @@ impl Desk<'_, '_> {
             *message_state = MessageState::NeedsKey(reply);
         }
         let read = Read::Key { room: state.row.room, actor: actor.user, key: actor.key };
-        ask_store(&mut self.open, &mut self.reads, ReadFor::Key(message), read);
+        self.asks.ask(ReadFor::Key(message), read);
         // It will not be appended, whatever the store says: nobody has to wait for it.
         Step::Next
     }

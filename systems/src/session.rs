@@ -6,7 +6,7 @@
 //! | `SessionOf` / `Sessions` | `apply_control` | `presence`, `notification`, `user` |
 //! | `SessionIndex` | `apply_control`, `expire_sessions` | everyone who has a connection and wants its entity |
 
-use crate::ingest::{CONTROL, ReadAnswered, ask_store};
+use crate::ingest::{Asks, CONTROL, ReadAnswered, ask_store};
 use crate::outbox::Outbox;
 use crate::schedule::{Feature, In, Stage, Tick};
 use crate::user::{ensure_user, set_account};
@@ -21,7 +21,7 @@ use client_protocol::{CloseCode, Code, DeviceId, MINOR_VERSION, ServerFrame, Ses
 use components::catch_up::CatchUp;
 use components::edge::{Control, Found, Inbox, Origin, Read, Reads, SessionHandle};
 use components::limits::USER_SESSIONS_MAX;
-use components::room::{OpenReads, ReadFor};
+use components::room::ReadFor;
 use components::rows::{AccountRow, account};
 use components::session::{Session, SessionIndex, SessionOf, Sessions, Subscriptions};
 use components::time::{Node, Now};
@@ -225,10 +225,7 @@ fn ask_for_list_if_bumps_were_missed(world: &mut World, entity: Entity) {
 fn ask_for_list(world: &mut World, session: Entity) {
     let user = world.get::<SessionOf>(session).and_then(|of| world.get::<User>(of.0)).map(|user| user.user);
     let Some(user) = user else { return };
-    world.resource_scope(|world, mut open: Mut<OpenReads>| {
-        let mut reads = world.resource_mut::<Reads>();
-        ask_store(&mut open, &mut reads, ReadFor::Rooms(session), Read::Rooms { user });
-    });
+    ask_store(world, ReadFor::Rooms(session), Read::Rooms { user });
 }
 
 fn reauth(world: &mut World, handle: SessionHandle, request: u64, outcome: Result<u64, CloseCode>) {
@@ -278,8 +275,7 @@ fn send_room_lists(
     mut answers: MessageReader<ReadAnswered>,
     mut sessions: Query<(&mut Session, &SessionOf)>,
     users: Query<&User>,
-    mut open: ResMut<OpenReads>,
-    mut reads: ResMut<Reads>,
+    mut asks: Asks,
     mut outbox: ResMut<Outbox>,
 ) {
     for answer in answers.read() {
@@ -295,7 +291,7 @@ fn send_room_lists(
                     && std::mem::take(&mut session.missed_bump)
                     && let Ok(user) = users.get(of.0)
                 {
-                    ask_store(&mut open, &mut reads, ReadFor::Rooms(entity), Read::Rooms { user: user.user });
+                    asks.ask(ReadFor::Rooms(entity), Read::Rooms { user: user.user });
                 }
             }
             // Without its list a client cannot start: it comes back when the store is.

@@ -12,9 +12,9 @@ use crate::schedule::{Feature, In, Stage, Tick};
 use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use client_protocol::{EventBody, UserId};
-use components::edge::{Found, Read, Reads};
+use components::edge::{Found, Read};
 use components::notification::ReadMarks;
-use components::room::{OpenReads, ReadFor, RoomIndex};
+use components::room::{ReadFor, RoomIndex};
 use components::rows::AccountRow;
 use components::session::Sessions;
 use components::time::{Node, Now};
@@ -45,10 +45,7 @@ pub fn ensure_user(world: &mut World, user: UserId) -> Entity {
     let entity = world.spawn(User { user, account: None, rooms: 0, used_us: now_us }).id();
     world.resource_mut::<UserIndex>().by_id.insert(user, entity);
     look_again(world, entity);
-    world.resource_scope(|world, mut open: Mut<OpenReads>| {
-        let mut reads = world.resource_mut::<Reads>();
-        ask_store(&mut open, &mut reads, ReadFor::User(entity), Read::Account { user });
-    });
+    ask_store(world, ReadFor::User(entity), Read::Account { user });
     entity
 }
 

@@ -50,6 +50,22 @@ fn two_readers(c: &mut Cluster) -> (On<ClientId>, On<ClientId>, RoomId) {
     (a, b, room)
 }
 
+/// A room of three.
+struct Three {
+    a: On<ClientId>,
+    b: On<ClientId>,
+    carol: UserId,
+    room: RoomId,
+}
+
+/// Alice is on the first node, Bob on the second, Carol on none.
+fn three(c: &mut Cluster) -> Three {
+    let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
+    let (a, b) = (c.connect(0, alice), c.connect(1, bob));
+    let room = create(c, a, kind::GROUP, &[bob, carol]);
+    Three { a, b, carol, room }
+}
+
 #[test]
 fn what_a_node_appends_is_soon_seen_on_the_others() {
     let mut c = cluster(2);
@@ -250,9 +266,7 @@ fn accounts_and_logins_that_another_node_ended_end_here() {
 #[test]
 fn followers_do_their_work_once() {
     let mut c = cluster(2);
-    let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
-    let (a, b) = (c.connect(0, alice), c.connect(1, bob));
-    let room = create(&mut c, a, kind::GROUP, &[bob, carol]);
+    let Three { a, b, carol, room } = three(&mut c);
     done(&mut c, b, commands::subscribe(room, EPOCH, LIVE));
     c.advance(10_000);
     let before = c.nodes()[1].store.appends;
@@ -267,9 +281,7 @@ fn followers_do_their_work_once() {
 #[test]
 fn a_room_that_is_brought_in_is_left_to_who_is_at_it() {
     let mut c = cluster(2);
-    let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
-    let (a, b) = (c.connect(0, alice), c.connect(1, bob));
-    let room = create(&mut c, a, kind::GROUP, &[bob, carol]);
+    let Three { a, b, carol, room } = three(&mut c);
     c.advance(90_000);
     let (before, key) = (c.nodes()[1].store.appends, c.key());
     done(&mut c, a, commands::mention(room, key, "you", &[carol]));
@@ -282,9 +294,7 @@ fn a_room_that_is_brought_in_is_left_to_who_is_at_it() {
 #[test]
 fn followers_of_a_node_that_died_are_replaced() {
     let mut c = cluster(2);
-    let (alice, bob, carol) = (c.user(1), c.user(2), c.user(3));
-    let (a, b) = (c.connect(0, alice), c.connect(1, bob));
-    let room = create(&mut c, a, kind::GROUP, &[bob, carol]);
+    let Three { a, b, carol, room } = three(&mut c);
     done(&mut c, b, commands::subscribe(room, EPOCH, LIVE));
     c.advance(10_000);
     let key = c.key();

@@ -8,6 +8,7 @@ use crate::erase::Erasing;
 use crate::export::{ExportError, export};
 use crate::limits::{ADMIN_TIMEOUT, EXPORT_LINES_MAX, LIST_LOT};
 use crate::rest::rooms::{Role, RoomKind};
+use crate::store::lots::Lots;
 use crate::store::{Account, StoreError};
 use client_protocol::room::{MemberChanged, RoleChanged, kind};
 use client_protocol::tail::EmptyTail;
@@ -172,14 +173,9 @@ async fn decree(admin: &Admin, room: &str, body: EventBody) -> Result<Option<Val
 }
 
 fn show_account(account: &Account) -> Value {
-    let status = match account.status {
-        account::ACTIVE => "active",
-        account::DISABLED => "disabled",
-        _ => "erased",
-    };
     json!({
         "type": "user", "id": account.user.0, "username": account.username, "email": account.email,
-        "display_name": account.display_name, "status": status, "created_ms": account.created_ms,
+        "display_name": account.display_name, "status": account::name(account.status), "created_ms": account.created_ms,
     })
 }
 
@@ -191,27 +187,23 @@ fn show_room(row: &RoomRow) -> Value {
 }
 
 async fn list_users(admin: &Admin, out: &mut Out) -> Result<(), HandleError> {
-    let mut after = None;
-    loop {
-        let accounts = admin.store.accounts(after, LIST_LOT).await?;
-        let Some(last) = accounts.last().map(|account| account.user) else { return Ok(()) };
-        after = Some(last);
-        for account in &accounts {
+    let mut accounts = Lots::new(|after| admin.store.accounts(after, LIST_LOT), |account: &Account| account.user);
+    while let Some(lot) = accounts.next().await? {
+        for account in &lot {
             out.line(&show_account(account)).await?;
         }
     }
+    Ok(())
 }
 
 async fn list_rooms(admin: &Admin, out: &mut Out) -> Result<(), HandleError> {
-    let mut after = None;
-    loop {
-        let rooms = admin.store.rooms(after, LIST_LOT).await?;
-        let Some(last) = rooms.last().map(|row| row.room) else { return Ok(()) };
-        after = Some(last);
-        for row in rooms.iter().filter(|row| !matches!(row.kind, 0 | kind::SELF)) {
+    let mut rooms = Lots::new(|after| admin.store.rooms(after, LIST_LOT), |row: &RoomRow| row.room);
+    while let Some(lot) = rooms.next().await? {
+        for row in lot.iter().filter(|row| !matches!(row.kind, 0 | kind::SELF)) {
             out.line(&show_room(row)).await?;
         }
     }
+    Ok(())
 }
 
 async fn export_user(admin: &Admin, user: UserId, out: &mut Out) -> Result<(), HandleError> {

@@ -2,8 +2,7 @@
 //! new store has a new epoch, so that clients drop their cursors.
 
 use super::backup::{BackupError, BackupReader};
-use crate::limits::{DUMP_PAGE_BYTES, DUMP_PAGE_ITEMS};
-use crate::store::dump::{Counts, Item};
+use crate::store::dump::{Counts, Filling, Item};
 use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use crate::store::mongo::MongoStore;
 use crate::store::{Store, StoreError};
@@ -93,33 +92,26 @@ impl Place {
 /// Pieces that are collected into lots for a store.
 struct Loader<'a> {
     store: &'a dyn Store,
-    items: Vec<Item>,
-    bytes: usize,
+    lot: Filling,
 }
 
 impl<'a> Loader<'a> {
     /// Begins: from here on the store is one that was not filled to its end.
     async fn begin(store: &'a dyn Store) -> Result<Self, StoreError> {
         store.load(Vec::new(), false).await?;
-        Ok(Self { store, items: Vec::new(), bytes: 0 })
+        Ok(Self { store, lot: Filling::default() })
     }
 
     async fn add(&mut self, item: Item) -> Result<(), StoreError> {
-        self.bytes += match &item {
-            Item::Event { record, .. } => record.len(),
-            Item::Login { tokens, .. } => tokens.len() * 32,
-            Item::Room { .. } | Item::Account(_) => 0,
-        };
-        self.items.push(item);
-        if self.items.len() >= DUMP_PAGE_ITEMS || self.bytes >= DUMP_PAGE_BYTES {
-            self.bytes = 0;
-            self.store.load(std::mem::take(&mut self.items), false).await?;
+        self.lot.push(item);
+        if self.lot.is_full() {
+            self.store.load(std::mem::take(&mut self.lot).into_items(), false).await?;
         }
         Ok(())
     }
 
     async fn finish(self) -> Result<(), StoreError> {
-        self.store.load(self.items, true).await
+        self.store.load(self.lot.into_items(), true).await
     }
 }
 

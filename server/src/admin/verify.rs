@@ -8,6 +8,7 @@ use super::handle::{HandleError, Out};
 use super::request::progress;
 use crate::limits::{CHECK_DIFFERENCES_MAX, LIST_LOT};
 use crate::store::check::RoomCheck;
+use crate::store::lots::Lots;
 use client_protocol::room::kind;
 use client_protocol::{RoomId, UserId};
 use components::rows::RoomRow;
@@ -31,12 +32,9 @@ pub(super) async fn everything(admin: &Admin, mend: bool, out: &mut Out) -> Resu
     let total = admin.store.stats().await?.into_iter().find(|(name, _)| name == "rooms_and_own_logs");
     let total = total.map_or(0, |(_, total)| total);
     let mut sum = Sum::default();
-    let mut after = None;
-    loop {
-        let rooms = admin.store.rooms(after, LIST_LOT).await?;
-        let Some(last) = rooms.last().map(|row| row.room) else { break };
-        after = Some(last);
-        for row in rooms {
+    let mut rooms = Lots::new(|after| admin.store.rooms(after, LIST_LOT), |row: &RoomRow| row.room);
+    while let Some(lot) = rooms.next().await? {
+        for row in lot {
             sum.room(admin, row.room, mend, out).await?;
             sum.references(admin, &row, out).await?;
         }

@@ -10,12 +10,13 @@
 pub mod check;
 pub mod dump;
 pub mod embedded;
+pub mod lots;
 pub mod mongo;
+mod shown;
 pub mod words;
 
-use client_protocol::chat::{HistoryPage, Message, ReactionCount, SearchPage};
+use client_protocol::chat::{HistoryPage, Message, SearchPage};
 use client_protocol::room::{MemberEntry, RoomEntry};
-use client_protocol::tail::EmptyTail;
 use client_protocol::{Decode, Encode, Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::{AppendRequest, ReadRequest, StoreReply};
 use components::rows::{MemberRow, RoomRow};
@@ -349,20 +350,4 @@ pub struct HistoryQuery {
     pub limit: u32,
     /// The last seq that the viewer may see.
     pub last_seq: u64,
-}
-
-/// Reactions by kind, in the order in which the first of each came. Their number is bounded by the fold.
-fn counted_reactions(reactions: &[(String, UserId)], viewer: UserId) -> Vec<ReactionCount> {
-    let mut counts: Vec<ReactionCount> = Vec::new();
-    for (reaction, user) in reactions {
-        let mine = *user == viewer;
-        match counts.iter_mut().find(|count| count.reaction == *reaction) {
-            Some(count) => {
-                count.count += 1;
-                count.mine |= mine;
-            }
-            None => counts.push(ReactionCount { reaction: reaction.clone(), count: 1, mine, tail: EmptyTail::default() }),
-        }
-    }
-    counts
 }

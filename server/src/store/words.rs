@@ -5,7 +5,7 @@
 
 use super::Account;
 use crate::limits::{MESSAGE_WORDS_MAX, NAME_STARTS_MAX, WORD_BYTES_MAX};
-use client_protocol::chat::{Body, format};
+use client_protocol::chat::{Body, Message, format};
 use client_protocol::limits::{SEARCH_TEXT_BYTES_MAX, SEARCH_WORDS_MAX};
 use std::collections::BTreeSet;
 use unicode_normalization::UnicodeNormalization;
@@ -121,6 +121,12 @@ impl Wanted {
         let starts =
             |prefix: &String| words.range::<String, _>(prefix..).next().is_some_and(|word| word.starts_with(prefix));
         self.words.is_subset(words) && self.prefix.as_ref().is_none_or(starts)
+    }
+
+    /// Whether a message, as it is now, is one.
+    #[must_use]
+    pub fn finds(&self, message: &Message) -> bool {
+        !message.deleted && self.matches(&words_of(&message.body))
     }
 }
 

@@ -95,14 +95,19 @@ async fn outage(outage: Outage) {
             }
             other => panic!("{other:?} of a database that is down"),
         }
-        let expected_seq = log.seq + 1;
-        let more = vec![log.record(user(1), posted("and on"))];
-        assert_eq!(node.append(log.room, expected_seq, more.clone()).await.then, AppendThen::Done);
-        assert!(back.elapsed() < RECOVERY, "{:?} until it went on", back.elapsed());
-        records.extend(more);
+        records.push(goes_on(&mut node, &mut log, back).await);
     }
     node.close().await;
     assert_log(&uri, &log, &records).await;
+}
+
+/// Appends one more record, within [`RECOVERY`] of the time at which the database was back.
+async fn goes_on(node: &mut Node, log: &mut Log, back: Instant) -> Record {
+    let expected_seq = log.seq + 1;
+    let more = log.record(user(1), posted("and on"));
+    assert_eq!(node.append(log.room, expected_seq, vec![more.clone()]).await.then, AppendThen::Done);
+    assert!(back.elapsed() < RECOVERY, "{:?} until it went on", back.elapsed());
+    more
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,11 +155,7 @@ async fn a_database_that_is_killed_in_the_middle_of_batches() {
     }
     let back = Instant::now();
     until("ready", RECOVERY, || node.store.is_ready()).await;
-    let expected_seq = log.seq + 1;
-    let more = vec![log.record(user(1), posted("and on"))];
-    assert_eq!(node.append(log.room, expected_seq, more.clone()).await.then, AppendThen::Done);
-    assert!(back.elapsed() < RECOVERY, "{:?} until it went on", back.elapsed());
-    records.extend(more);
+    records.push(goes_on(&mut node, &mut log, back).await);
     node.close().await;
     assert_log(&uri, &log, &records).await;
 }

@@ -4,7 +4,7 @@
 use crate::fold::{self, Rows};
 use crate::hot_log;
 use client_protocol::limits::{REPLAY_EVENTS_MAX, ROOMS_PAGE_MAX};
-use client_protocol::room::{RoomEntry, RoomEntryTail, kind};
+use client_protocol::room::{RoomEntry, kind};
 use client_protocol::{Event, EventBody, EventHead, Key, NodeId, RoomId, SessionId, UserId};
 use components::edge::{
     AppendReply, AppendRequest, AppendThen, Found, Read, ReadRequest, Record, RoomSnapshot, StoreReply, Target,
@@ -273,18 +273,7 @@ impl ModelStore {
                 let row = &log.row;
                 let mark = own.and_then(|own| own.marks.get(&row.room)).copied().unwrap_or_default();
                 let peer = log.members.keys().find(|other| row.kind == kind::DIRECT && **other != user).copied();
-                let text = |text: &String| (!text.is_empty()).then(|| text.clone());
-                Some(RoomEntry {
-                    room: row.room,
-                    kind: row.kind,
-                    role: member.role,
-                    head: row.head,
-                    message_no: row.message_no,
-                    time_ms: row.time_ms,
-                    read_seq: mark.seq,
-                    read_message_no: mark.message_no,
-                    tail: RoomEntryTail { name: text(&row.name), topic: text(&row.topic), peer, members: Some(row.members) },
-                })
+                Some(row.clone().entry(member, mark, mark.epoch, peer))
             })
             .collect();
         entries.sort_by_key(|entry| (std::cmp::Reverse(entry.time_ms), entry.room));

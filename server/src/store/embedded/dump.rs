@@ -6,111 +6,88 @@ use super::logins::{self, LoginRow};
 use super::projection::Projection;
 use super::tables::{Overlay, Table, View, decode_event, row_of};
 use super::{Shared, accounts, erase, keys};
-use crate::limits::{DUMP_PAGE_BYTES, DUMP_PAGE_ITEMS};
-use crate::store::dump::{DumpCursor, DumpPage, Item};
+use crate::store::dump::{DumpCursor, DumpPage, Filling, Item, Part};
 use crate::store::{SentQuery, StoreError};
 use bytes::Bytes;
-use client_protocol::room::kind;
 use client_protocol::{EventBody, RoomId, SessionId, UserId};
 use components::edge::Record;
 use components::rows::RoomRow;
 use std::sync::PoisonError;
 
-/// Parts of a dump: the first byte of a cursor.
-const ROOMS: u8 = 0;
-const OWN_LOGS: u8 = 1;
-const LOGINS: u8 = 2;
-const ACCOUNTS: u8 = 3;
 /// In the table of meta while a load is under way.
 pub(super) const LOADING: &str = "loading";
 
-struct Pages<'a> {
-    view: &'a View<'a>,
-    items: Vec<Item>,
-    bytes: usize,
-}
-
 /// A page of everything.
 pub(super) fn page(view: &View<'_>, after: Option<&DumpCursor>) -> Result<DumpPage, StoreError> {
-    let start = after.map_or(&[ROOMS][..], |cursor| &cursor.0);
-    let (&first_part, mut rest) = start.split_first().ok_or_else(|| StoreError::Corrupt("an empty cursor".to_owned()))?;
-    let mut pages = Pages { view, items: Vec::new(), bytes: 0 };
-    for part in first_part..=ACCOUNTS {
+    let mut page = Filling::default();
+    for (part, start) in DumpCursor::parts(after)? {
         let next = match part {
-            ROOMS | OWN_LOGS => pages.logs(part, rest)?,
-            LOGINS => pages.logins(rest)?,
-            _ => pages.accounts(rest)?,
+            Part::Rooms | Part::OwnLogs => logs(view, &mut page, part, start)?,
+            Part::Logins => logins(view, &mut page, start)?,
+            Part::Accounts => accounts(view, &mut page, start)?,
         };
         if let Some(next) = next {
-            return Ok(DumpPage { items: pages.items, next: Some(DumpCursor([&[part], next.as_slice()].concat())) });
+            return Ok(page.page(Some(DumpCursor::new(part, &next))));
         }
-        rest = &[];
     }
-    Ok(DumpPage { items: pages.items, next: None })
+    Ok(page.page(None))
 }
 
-impl Pages<'_> {
-    fn is_full(&self) -> bool {
-        self.items.len() >= DUMP_PAGE_ITEMS || self.bytes >= DUMP_PAGE_BYTES
-    }
-
-    /// Rooms or own logs from (room, next seq) on.
-    fn logs(&mut self, part: u8, start: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let begun = start.first_chunk::<16>().map(|room| RoomId::from_bytes(*room));
-        let seq = start.get(16..).and_then(keys::number).unwrap_or(0);
-        let first = begun.unwrap_or_default();
-        for item in self.view.range(Table::Rooms, first.bytes(), &[0xff; 16]) {
-            let row: RoomRow = row_of(Table::Rooms, item)?;
-            if (row.kind == kind::SELF) != (part == OWN_LOGS) {
-                continue;
-            }
-            let mut next = if begun == Some(row.room) { seq } else { 0 };
-            if next == 0 {
-                self.items.push(Item::Room { room: row.room, notified_seq: row.notified_seq });
-                next = 1;
-            }
-            let last = keys::room_number(row.room, u64::MAX);
-            for item in self.view.range(Table::Events, &keys::room_number(row.room, next), &last) {
-                if self.is_full() {
-                    return Ok(Some(keys::room_number(row.room, next).to_vec()));
-                }
-                let record = item.value()?.to_vec();
-                self.bytes += record.len();
-                self.items.push(Item::Event { room: row.room, record });
-                next += 1;
-            }
+/// Rooms or own logs from (room, next seq) on.
+fn logs(view: &View<'_>, page: &mut Filling, part: Part, start: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    let begun = start.first_chunk::<16>().map(|room| RoomId::from_bytes(*room));
+    let seq = start.get(16..).and_then(keys::number).unwrap_or(0);
+    let first = begun.unwrap_or_default();
+    for item in view.range(Table::Rooms, first.bytes(), &[0xff; 16]) {
+        let row: RoomRow = row_of(Table::Rooms, item)?;
+        if !part.holds(row.kind) {
+            continue;
         }
-        Ok(None)
-    }
-
-    fn logins(&mut self, start: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        for item in self.view.range(Table::Logins, start, &[0xff; 16]) {
-            let (key, row) = item.into_inner()?;
-            if self.is_full() {
-                return Ok(Some(key.to_vec()));
-            }
-            let id = keys::last_id(&key).map(SessionId::from_bytes);
-            let id = id.ok_or_else(|| StoreError::Corrupt("the key of a login".to_owned()))?;
-            let row: LoginRow =
-                client_protocol::codec::decode(&row).map_err(|error| StoreError::Corrupt(format!("a login: {error}")))?;
-            let tokens = logins::tokens(self.view, id)?;
-            self.bytes += tokens.len() * 32;
-            self.items.push(Item::Login { login: row.into_login(id), tokens });
+        let mut next = if begun == Some(row.room) { seq } else { 0 };
+        if next == 0 {
+            page.push(Item::Room { room: row.room, notified_seq: row.notified_seq });
+            next = 1;
         }
-        Ok(None)
-    }
-
-    fn accounts(&mut self, start: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        for item in self.view.range(Table::Users, start, &[0xff; 16]) {
-            if self.is_full() {
-                return Ok(Some(item.key()?.to_vec()));
+        let last = keys::room_number(row.room, u64::MAX);
+        for item in view.range(Table::Events, &keys::room_number(row.room, next), &last) {
+            if page.is_full() {
+                return Ok(Some(keys::room_number(row.room, next).to_vec()));
             }
-            let account = accounts::decode(row_of(Table::Users, item)?);
-            self.bytes += account.bio.len() + account.avatar_url.len();
-            self.items.push(Item::Account(account));
+            let record = item.value()?.to_vec();
+            page.push(Item::Event { room: row.room, record });
+            next += 1;
         }
-        Ok(None)
     }
+    Ok(None)
+}
+
+/// Logins from an id on.
+fn logins(view: &View<'_>, page: &mut Filling, start: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    for item in view.range(Table::Logins, start, &[0xff; 16]) {
+        let (key, row) = item.into_inner()?;
+        if page.is_full() {
+            return Ok(Some(key.to_vec()));
+        }
+        let id = keys::last_id(&key).map(SessionId::from_bytes);
+        let id = id.ok_or_else(|| StoreError::Corrupt("the key of a login".to_owned()))?;
+        let row: LoginRow =
+            client_protocol::codec::decode(&row).map_err(|error| StoreError::Corrupt(format!("a login: {error}")))?;
+        let tokens = logins::tokens(view, id)?;
+        page.push(Item::Login { login: row.into_login(id), tokens });
+    }
+    Ok(None)
+}
+
+/// Accounts from an id on.
+fn accounts(view: &View<'_>, page: &mut Filling, start: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    for item in view.range(Table::Users, start, &[0xff; 16]) {
+        if page.is_full() {
+            return Ok(Some(item.key()?.to_vec()));
+        }
+        let account = accounts::decode(row_of(Table::Users, item)?);
+        page.push(Item::Account(account));
+    }
+    Ok(None)
 }
 
 /// Takes pieces into a store that was empty before the first of them; `last` says that these are all.

@@ -5,11 +5,12 @@
 use super::tables::{Table, View};
 use super::{keys, query};
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
-use crate::store::{HistoryQuery, StoreError, counted_reactions};
+use crate::store::shown::{self, FrameList};
+use crate::store::{HistoryQuery, StoreError};
 use client_protocol::chat::{HistoryPage, Message};
 use client_protocol::limits::HISTORY_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
-use client_protocol::{EventBody, RoomId, UserId};
+use client_protocol::{RoomId, UserId};
 use components::rows::NowRow;
 
 /// A page of messages, as many as fit in one frame.
@@ -25,16 +26,14 @@ pub(super) fn page(view: &View<'_>, query: &HistoryQuery) -> Result<HistoryPage,
     let oldest_first = query.before == 0 && query.after != 0;
     let count = limit.min(highest - lowest);
 
-    let (mut messages, mut bytes) = (Vec::new(), 0);
+    let mut fitting = FrameList::new(HISTORY_PAGE_BYTES_MAX);
     for step in 0..count {
         let number = if oldest_first { lowest + 1 + step } else { highest - step };
-        let message = message(view, query.room, query.viewer, number, row.head)?;
-        bytes += client_protocol::codec::encode(&message).len();
-        if bytes > HISTORY_PAGE_BYTES_MAX && !messages.is_empty() {
+        if !fitting.push(message(view, query.room, query.viewer, number, row.head)?) {
             break;
         }
-        messages.push(message);
     }
+    let mut messages = fitting.into_items();
     let more = (messages.len() as u64) < highest - lowest;
     if !oldest_first {
         messages.reverse();
@@ -70,21 +69,6 @@ pub(super) fn message_at(
     head: u64,
 ) -> Result<Option<Message>, StoreError> {
     let Some(event) = view.event(room, seq)? else { return Ok(None) };
-    let EventBody::MessagePosted(posted) = event.body else { return Ok(None) };
     let now: NowRow = view.row(Table::Nows, &keys::room_number(room, seq))?.unwrap_or_default();
-    Ok(Some(Message {
-        seq,
-        message_no: event.head.message_no,
-        time_ms: event.head.time_ms,
-        actor: event.head.actor,
-        key: event.head.key,
-        body: now.body.unwrap_or(posted.body),
-        mentions: posted.mentions,
-        edited_ms: now.edited_ms,
-        deleted: now.deleted,
-        pinned: now.pinned,
-        reactions: counted_reactions(&now.reactions, viewer),
-        as_of: head,
-        tail: posted.tail,
-    }))
+    Ok(shown::message(event, now, viewer, head))
 }

@@ -4,8 +4,9 @@ use super::keys;
 use super::tables::{Table, View, last_id_of, row_of};
 use crate::limits::{PUBLIC_ROOMS_SCAN_MAX, ROOMS_PAGE_BYTES_MAX};
 use crate::store::StoreError;
+use crate::store::shown::FrameList;
 use client_protocol::limits::{MEMBERS_PAGE_MAX, ROOMS_PAGE_MAX, USER_ROOMS_MAX};
-use client_protocol::room::{MemberEntry, RoomEntry, RoomEntryTail, kind};
+use client_protocol::room::{MemberEntry, RoomEntry, kind};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{RoomId, UserId};
 use components::rows::{MarkRow, MemberRow, RoomRow};
@@ -45,18 +46,18 @@ pub(super) fn rooms_of(
         }
     }
     newest.sort_unstable();
-    let (mut entries, mut bytes, mut next) = (Vec::new(), 0, offset as usize);
+    let mut entries = FrameList::new(ROOMS_PAGE_BYTES_MAX);
+    let mut next = offset as usize;
     for &(_, id) in newest.iter().skip(offset as usize).take((limit as usize).clamp(1, ROOMS_PAGE_MAX)) {
-        let entry = room_entry(view, epoch, user, id)?;
-        bytes += entry.as_ref().map_or(0, |entry| client_protocol::codec::encode(entry).len());
-        if bytes > ROOMS_PAGE_BYTES_MAX && !entries.is_empty() {
+        if let Some(entry) = room_entry(view, epoch, user, id)?
+            && !entries.push(entry)
+        {
             break;
         }
-        entries.extend(entry);
         next += 1;
     }
     let next = if next < newest.len() { next as u32 } else { 0 };
-    Ok((entries, next))
+    Ok((entries.into_items(), next))
 }
 
 /// In how many rooms a user is, at most [`USER_ROOMS_MAX`].
@@ -68,25 +69,8 @@ pub(super) fn room_count(view: &View<'_>, user: UserId) -> u32 {
 pub(super) fn room_entry(view: &View<'_>, epoch: u64, user: UserId, id: RoomId) -> Result<Option<RoomEntry>, StoreError> {
     let (Some(row), Some(member)) = (room(view, id)?, member(view, id, user)?) else { return Ok(None) };
     let mark: MarkRow = view.row(Table::Marks, &keys::user_room(user, id))?.unwrap_or_default();
-    // A mark of another epoch may be of a log that was longer than this one.
-    let (read_seq, read_message_no) = if mark.epoch == epoch {
-        (mark.seq, mark.message_no)
-    } else {
-        (mark.seq.min(row.head), mark.message_no.min(row.message_no))
-    };
     let peer = if row.kind == kind::DIRECT { peer(view, id, user)? } else { None };
-    let given = |text: String| (!text.is_empty()).then_some(text);
-    Ok(Some(RoomEntry {
-        room: id,
-        kind: row.kind,
-        role: member.role,
-        head: row.head,
-        message_no: row.message_no,
-        time_ms: row.time_ms,
-        read_seq,
-        read_message_no,
-        tail: RoomEntryTail { name: given(row.name), topic: given(row.topic), peer, members: Some(row.members) },
-    }))
+    Ok(Some(row.entry(&member, mark, epoch, peer)))
 }
 
 /// The other user of a direct room.

@@ -10,7 +10,8 @@ use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, SEARCH_STARTS_MAX, SEARCH_STEPS_BEFORE_JUMP,
     SEARCH_STEPS_MAX, USERS_PAGE_MAX,
 };
-use crate::store::words::{Wanted, names_of, words_of};
+use crate::store::shown::FrameList;
+use crate::store::words::{Wanted, names_of};
 use crate::store::{NameCursor, SearchQuery, StoreError, UserPage, UserSearch};
 use client_protocol::RoomId;
 use client_protocol::chat::{Message, SearchPage};
@@ -100,8 +101,7 @@ struct Page<'a> {
     view: &'a View<'a>,
     query: &'a SearchQuery,
     head: u64,
-    messages: Vec<Message>,
-    bytes: usize,
+    messages: FrameList<Message>,
     read: usize,
 }
 
@@ -113,15 +113,7 @@ impl Page<'_> {
     /// Takes a message if it is one that is looked for; `false` if it would be, and the page has no place for it.
     fn take(&mut self, message: Message) -> bool {
         self.read += 1;
-        if message.deleted || !self.query.wanted.matches(&words_of(&message.body)) {
-            return true;
-        }
-        self.bytes += client_protocol::codec::encode(&message).len();
-        if self.bytes > HISTORY_PAGE_BYTES_MAX && !self.messages.is_empty() {
-            return false;
-        }
-        self.messages.push(message);
-        true
+        !self.query.wanted.finds(&message) || self.messages.push(message)
     }
 
     fn is_full(&self) -> bool {
@@ -195,9 +187,9 @@ pub(super) fn page(view: &View<'_>, query: &SearchQuery) -> Result<SearchPage, S
             None => {}
         }
     }
-    let mut page = Page { view, query, head: row.head, messages: Vec::new(), bytes: 0, read: 0 };
+    let mut page = Page { view, query, head: row.head, messages: FrameList::new(HISTORY_PAGE_BYTES_MAX), read: 0 };
     let next = if terms.is_empty() { page.read_on(top)? } else { page.walk(terms, top)? };
-    Ok(SearchPage { messages: page.messages, next, tail: EmptyTail {} })
+    Ok(SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} })
 }
 
 /// A page of users by the start of a name.

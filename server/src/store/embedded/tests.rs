@@ -8,10 +8,11 @@ mod index;
 
 use super::tables::Table;
 use super::*;
+use crate::store::{Account, Login, SearchQuery, StoreWork};
 use bytes::Bytes;
 use client_protocol::chat::{Body, BodyEdited, MessageDeleted, MessagePosted, MessageTail};
 use client_protocol::tail::EmptyTail;
-use client_protocol::{Event, EventBody, EventHead, Key};
+use client_protocol::{Event, EventBody, EventHead, Key, RoomId, SessionId, UserId};
 use components::edge::{AppendReply, AppendRequest, AppendThen, Record};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;

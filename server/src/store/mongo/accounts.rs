@@ -1,9 +1,12 @@
 //! Accounts: one document each; names are unique through two indexes. By what else an account is found stands in [`names`].
 
-use super::documents::id;
-use super::link::{Fault, Link, Pauses};
+use super::documents::IdDoc;
+use super::fault::Fault;
+use super::ids::{id, id_bytes};
+use super::link::Link;
 use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME, USER_PAGES, USERS_ERASING};
-use super::{documents, logins, names};
+use super::retry::until_known;
+use super::{logins, names};
 use crate::store::words::{self, names_of};
 use crate::store::{Account, ProfilePatch, StoreError};
 use client_protocol::UserId;
@@ -51,7 +54,7 @@ impl TryFrom<UserDoc> for Account {
     fn try_from(doc: UserDoc) -> Result<Self, StoreError> {
         let UserDoc { id, username, email, display_name, bio, avatar_url, password_hash, .. } = doc;
         let UserDoc { status, created_ms, updated_ms, .. } = doc;
-        let user = UserId::from_bytes(documents::id_bytes(&id)?);
+        let user = UserId::from_bytes(id_bytes(&id)?);
         let given = |name: String| if status == account::ERASED { String::new() } else { name };
         let (username, email) = (given(username), given(email));
         Ok(Self { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms })
@@ -116,8 +119,8 @@ pub(super) async fn set_password(link: &Link, user: UserId, hash: String, now_ms
 
 /// Accounts whose erase is not finished.
 pub(super) async fn erasing(link: &Link) -> Result<Vec<UserId>, Fault> {
-    let found: Vec<documents::IdDoc> = link.many(USERS_ERASING.equal([true.into()]), false, usize::MAX).await?;
-    let users = found.iter().map(|found| documents::id_bytes(&found.id).map(UserId::from_bytes));
+    let found: Vec<IdDoc> = link.many(USERS_ERASING.equal([true.into()]), false, usize::MAX).await?;
+    let users = found.iter().map(|found| id_bytes(&found.id).map(UserId::from_bytes));
     Ok(users.collect::<Result<_, _>>()?)
 }
 
@@ -143,31 +146,32 @@ pub(super) async fn create(link: &Link, account: Account) -> Result<(), StoreErr
 /// Tries again until it is known whether the account is in; [`super::MongoStore`] bounds the time.
 async fn create_document(link: &Link, account: Account) -> Result<(), StoreError> {
     let doc = UserDoc::from(account);
-    let mut pauses = Pauses::new();
-    loop {
+    let attempt = async || {
         match link.insert(Collection::Users, &doc).await {
-            Ok(()) => return Ok(()),
-            Err(Fault::Taken) => {
-                // An attempt of ours may have landed.
-                let same: Option<UserDoc> = link.one(USER.equal([doc.id.as_str().into()])).await?;
-                match same {
-                    Some(same) if same == doc => return Ok(()),
-                    Some(_) => return Err(StoreError::Unavailable(format!("there is an account {} already", doc.id))),
-                    None => {}
-                }
-                if link.one::<UserDoc>(USER_BY_USERNAME.equal([doc.username.as_str().into()])).await?.is_some() {
-                    return Err(StoreError::UsernameTaken);
-                }
-                if link.one::<UserDoc>(USER_BY_EMAIL.equal([doc.email.as_str().into()])).await?.is_some() {
-                    return Err(StoreError::EmailTaken);
-                }
-                // Not visible yet.
-            }
-            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether an account was added"),
-            Err(fault) => return Err(fault.into()),
+            Ok(()) => Ok(Some(Ok(()))),
+            // An attempt of ours may have landed; if nothing is visible yet, the same is sent again.
+            Err(Fault::Taken) => who_took(link, &doc).await,
+            Err(fault) => Err(fault),
         }
-        pauses.pause().await;
+    };
+    until_known("an account was added", attempt).await?
+}
+
+/// Says what stands in the way of a new account; `None` if nothing is to be seen.
+async fn who_took(link: &Link, doc: &UserDoc) -> Result<Option<Result<(), StoreError>>, Fault> {
+    let same: Option<UserDoc> = link.one(USER.equal([doc.id.as_str().into()])).await?;
+    match same {
+        Some(same) if same == *doc => return Ok(Some(Ok(()))),
+        Some(_) => {
+            return Ok(Some(Err(StoreError::Unavailable(format!("there is an account {} already", doc.id)))));
+        }
+        None => {}
     }
+    if link.one::<UserDoc>(USER_BY_USERNAME.equal([doc.username.as_str().into()])).await?.is_some() {
+        return Ok(Some(Err(StoreError::UsernameTaken)));
+    }
+    let email = link.one::<UserDoc>(USER_BY_EMAIL.equal([doc.email.as_str().into()])).await?;
+    Ok(email.map(|_| Err(StoreError::EmailTaken)))
 }
 
 /// Changes a profile.
@@ -217,14 +221,11 @@ pub(super) async fn set_status(link: &Link, user: UserId, status: u8, now_ms: u6
 /// Sets fields; doing so twice changes nothing more, so what is not known is tried again.
 async fn change(link: &Link, user: UserId, set: Document) -> Result<Option<Account>, Fault> {
     let collection = link.collection::<UserDoc>(Collection::Users);
-    let mut pauses = Pauses::new();
-    loop {
+    let attempt = async || {
         let filter = USER.equal([id(user.bytes()).into()]).document();
         let update = collection.find_one_and_update(filter, doc! { "$set": set.clone() });
-        match link.write(update.return_document(ReturnDocument::After).into_future()).await {
-            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether an account was changed"),
-            found => return Ok(found?.map(Account::try_from).transpose()?),
-        }
-        pauses.pause().await;
-    }
+        link.write(update.return_document(ReturnDocument::After).into_future()).await.map(Some)
+    };
+    let found = until_known("an account was changed", attempt).await?;
+    Ok(found.map(Account::try_from).transpose()?)
 }

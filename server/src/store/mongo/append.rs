@@ -2,15 +2,19 @@
 //! left to [`super::resolve`].
 
 use super::Shared;
-use super::documents::{DirtyDoc, EventDoc, RoomDoc, dirty_id, id};
-use super::link::{DUPLICATE_KEY, Fault, Link, Statement};
-use super::projection::{Cached, Logged, Writes, advance};
+use super::documents::{DirtyDoc, EventDoc, RoomDoc};
+use super::fault::{DUPLICATE_KEY, Fault};
+use super::ids::{dirty_id, id};
+use super::link::Link;
+use super::projection::{Cached, Logged, advance};
 use super::queries::{Collection, DIRTY, ROOM};
+use super::update::Statement;
+use super::writes::Writes;
 use crate::limits::MONGO_INSERT_EVENTS_MAX;
 use client_protocol::RoomId;
 use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use components::rows::RoomRow;
-use mongodb::bson::{Bson, serialize_to_document};
+use mongodb::bson::Bson;
 use mongodb::error::{ErrorKind, InsertManyError};
 
 /// An append that is under way.
@@ -200,10 +204,8 @@ pub(super) async fn mark<'a>(
 ) -> Result<(), Fault> {
     let mut unmarked: Vec<&mut Open> = batch.filter(|open| !open.is_marked).collect();
     let statement = |open: &&mut Open| {
-        let change =
-            serialize_to_document(&DirtyDoc::new(open.room(), node)).map_err(|error| Fault::Corrupt(error.to_string()))?;
-        let filter = DIRTY.equal([dirty_id(open.room(), node).into()]).document();
-        Ok::<_, Fault>(Statement { filter, change, upsert: true })
+        let filter = DIRTY.equal([dirty_id(open.room(), node).into()]);
+        Ok::<_, Fault>(Statement::replace(filter, &DirtyDoc::new(open.room(), node))?.or_insert(true))
     };
     let statements = unmarked.iter().map(statement).collect::<Result<Vec<_>, _>>()?;
     link.update(Collection::Dirty, &statements).await?;

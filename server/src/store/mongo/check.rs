@@ -3,20 +3,23 @@
 //! Other servers may write to the room meanwhile, so what is compared is read until the room stood still; and each row is mended only
 //! if it is still the one that was read.
 
-use super::documents::{
-    EventDoc, MarkDoc, MemberDoc, NowDoc, RoomFold, event_id, id, mark_id, member_id, pairs_of, record_bytes, words_now,
-};
-use super::link::{Fault, Link, Pauses, Statement};
+use super::documents::{EventDoc, IdDoc, MarkDoc, MemberDoc, NowDoc, RoomFold, record_bytes, words_now};
+use super::fault::Fault;
+use super::ids::{event_id, id, mark_id, member_id, pairs_of};
+use super::link::Link;
 use super::projection::{self, Logged, Members};
 use super::queries::{Collection, EVENT, LOG, MARK, MARKS, MEMBER, ROOM, WORDS_OF_LOG};
 use super::query;
+use super::read::log_piece;
+use super::retry::Pauses;
+use super::update::{Statement, document};
 use crate::limits::{CHECK_ROUNDS_MAX, DUMP_PAGE_ITEMS};
 use crate::store::check::{Folded, RoomCheck};
 use client_protocol::room::kind;
 use client_protocol::{RoomId, UserId};
 use components::rows::{NowRow, RoomRow};
-use mongodb::bson::{Document, doc, serialize_to_document};
-use serde::{Deserialize, Serialize};
+use mongodb::bson::{Document, doc};
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use systems::fold::blanked;
 
@@ -52,9 +55,7 @@ pub(super) async fn room(link: &Link, room: RoomId, mend: bool) -> Result<RoomCh
 
 /// Whether the log still ends there.
 async fn log_at(link: &Link, room: RoomId, head: Option<u64>) -> Result<bool, Fault> {
-    let after = event_id(room, head.unwrap_or(0));
-    let filter = LOG.equal([]).within(Some(after.into()), Some(event_id(room, u64::MAX).into()));
-    Ok(link.many::<super::documents::IdDoc>(filter, false, 1).await?.is_empty())
+    Ok(link.many::<IdDoc>(log_piece(&LOG, room, head.unwrap_or(0), u64::MAX), false, 1).await?.is_empty())
 }
 
 async fn read(link: &Link, room: RoomId) -> Result<Stored, Fault> {
@@ -68,11 +69,9 @@ async fn read(link: &Link, room: RoomId) -> Result<Stored, Fault> {
     let (mut events, mut words) = (Vec::new(), BTreeMap::new());
     let mut next = 0;
     loop {
-        let range = |shape: &'static super::queries::Shape| {
-            shape.equal([]).within(Some(event_id(room, next).into()), Some(event_id(room, u64::MAX).into()))
-        };
-        let lot: Vec<EventDoc> = link.many(range(&LOG), false, DUMP_PAGE_ITEMS).await?;
-        let found: Vec<WordsDoc> = link.many(range(&WORDS_OF_LOG), false, lot.len().max(1)).await?;
+        let lot: Vec<EventDoc> = link.many(log_piece(&LOG, room, next, u64::MAX), false, DUMP_PAGE_ITEMS).await?;
+        let words_of_lot = log_piece(&WORDS_OF_LOG, room, next, u64::MAX);
+        let found: Vec<WordsDoc> = link.many(words_of_lot, false, lot.len().max(1)).await?;
         words.extend(found.into_iter().map(|found| (found.seq, found.words.into_iter().collect())));
         let count = lot.len();
         for event in lot {
@@ -98,10 +97,6 @@ struct Check {
     found: RoomCheck,
     events: Vec<Statement>,
     rows: Vec<(Collection, Statement)>,
-}
-
-fn document(row: &impl Serialize) -> Result<Document, Fault> {
-    serialize_to_document(row).map_err(|error| Fault::Corrupt(error.to_string()))
 }
 
 impl Check {
@@ -134,8 +129,7 @@ impl Check {
         };
         let mut set = document(&RoomFold::from(&expected))?;
         set.insert("notified_seq", notified_seq as i64);
-        let upsert = stored.row.is_none();
-        self.rows.push((Collection::Rooms, Statement { filter: filter.document(), change: doc! { "$set": set }, upsert }));
+        self.rows.push((Collection::Rooms, Statement::set(filter, set).or_insert(stored.row.is_none())));
         Ok(())
     }
 
@@ -151,8 +145,8 @@ impl Check {
                 Some(found) => filter.and("seq", found.seq as i64),
                 None => filter,
             };
-            let change = document(&MemberDoc::from(row))?;
-            self.rows.push((Collection::Members, Statement { filter: filter.document(), change, upsert: found.is_none() }));
+            let statement = Statement::replace(filter, &MemberDoc::from(row))?.or_insert(found.is_none());
+            self.rows.push((Collection::Members, statement));
         }
         for user in stored.members.keys().filter(|user| !folded.members.contains_key(user)) {
             // Never removed by anybody: it is told, and left to people.
@@ -179,8 +173,9 @@ impl Check {
                 Some((_, as_of)) => filter.and("as_of", *as_of as i64),
                 None => filter,
             };
-            let change = document(&MarkDoc::new(owner, *room, *mark, folded.row.head))?;
-            self.rows.push((Collection::Marks, Statement { filter: filter.document(), change, upsert: there.is_none() }));
+            let row = MarkDoc::new(owner, *room, *mark, folded.row.head);
+            let statement = Statement::replace(filter, &row)?.or_insert(there.is_none());
+            self.rows.push((Collection::Marks, statement));
         }
         Ok(())
     }

@@ -1,87 +1,21 @@
-//! Documents, as they are stored, and the rows that they stand for. Ids are texts of 32 hexadecimal digits, since every server of
-//! the protocol has an index for a text.
+//! Documents, as they are stored, and the rows that they stand for.
 
+use super::ids::{dirty_id, event_id, id, mark_id, member_id, room, user};
 use crate::store::StoreError;
 use crate::store::words::words_of;
 use client_protocol::chat::Body;
-use client_protocol::{Event, EventBody, Key, NodeId, RoomId, UserId};
+use client_protocol::{Event, EventBody, NodeId, RoomId, UserId};
 use components::edge::Record;
 use components::rows::{MarkRow, MemberRow, NowRow, RoomRow};
 use mongodb::bson::{Binary, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-/// An id as it is stored.
-pub(super) fn id(bytes: &[u8; 16]) -> String {
-    hex(bytes)
-}
-
-/// The hash of a token as it is stored.
-pub(super) fn hash(bytes: &[u8; 32]) -> String {
-    hex(bytes)
-}
-
-/// The 32 bytes of a stored hash.
-pub(super) fn hash_bytes(text: &str) -> Result<[u8; 32], StoreError> {
-    let mut bytes = [0; 32];
-    let byte = |at: usize| u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok();
-    for (at, place) in bytes.iter_mut().enumerate() {
-        *place = byte(at).ok_or_else(|| StoreError::Corrupt("a token's hash is none".to_owned()))?;
-    }
-    Ok(bytes)
-}
-
-/// Two ids in one.
-pub(super) fn pair(first: &[u8; 16], second: &[u8; 16]) -> String {
-    format!("{}:{}", hex(first), hex(second))
-}
-
-/// The id of an event: its room, and its seq as 20 decimal digits, so that their order as texts is that of the log.
-pub(super) fn event_id(room: RoomId, seq: u64) -> String {
-    format!("{}:{seq:020}", hex(room.bytes()))
-}
-
-/// The room and seq of an event's id.
-pub(super) fn parse_event_id(text: &str) -> Result<(RoomId, u64), StoreError> {
-    let corrupt = || StoreError::Corrupt(format!("`{text}` is no id of an event"));
-    let (in_room, seq) = text.split_once(':').ok_or_else(corrupt)?;
-    Ok((room(in_room)?, seq.parse().map_err(|_| corrupt())?))
-}
 
 /// A document of which only the id is wanted.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct IdDoc {
     #[serde(rename = "_id")]
     pub(super) id: String,
-}
-
-/// The first and last possible second id of a [`pair`].
-pub(super) fn pairs_of(first: &[u8; 16]) -> (String, String) {
-    let first = hex(first);
-    (format!("{first}:"), format!("{first}:g"))
-}
-
-/// The 16 bytes of a stored id.
-pub(super) fn id_bytes(text: &str) -> Result<[u8; 16], StoreError> {
-    let corrupt = || StoreError::Corrupt(format!("`{text}` is no id"));
-    uuid::Uuid::try_parse(text).map(uuid::Uuid::into_bytes).map_err(|_| corrupt())
-}
-
-fn user(text: &str) -> Result<UserId, StoreError> {
-    id_bytes(text).map(UserId::from_bytes)
-}
-
-fn room(text: &str) -> Result<RoomId, StoreError> {
-    id_bytes(text).map(RoomId::from_bytes)
 }
 
 fn binary(bytes: Vec<u8>) -> Binary {
@@ -289,11 +223,6 @@ pub(super) struct MemberDoc {
     seq: u64,
 }
 
-/// The id of a membership.
-pub(super) fn member_id(room: RoomId, user: UserId) -> String {
-    pair(room.bytes(), user.bytes())
-}
-
 impl From<&MemberRow> for MemberDoc {
     fn from(row: &MemberRow) -> Self {
         Self {
@@ -341,11 +270,6 @@ pub(super) struct MarkDoc {
     pub(super) as_of: u64,
 }
 
-/// The id of a mark.
-pub(super) fn mark_id(user: UserId, room: RoomId) -> String {
-    pair(user.bytes(), room.bytes())
-}
-
 impl MarkDoc {
     /// The document of a mark.
     pub(super) fn new(user: UserId, room: RoomId, mark: MarkRow, as_of: u64) -> Self {
@@ -375,11 +299,6 @@ pub(super) struct DirtyDoc {
     pub(super) node: u32,
 }
 
-/// The id of a node's mark.
-pub(super) fn dirty_id(room: RoomId, node: NodeId) -> String {
-    format!("{}:{:010}", hex(room.bytes()), node.0)
-}
-
 impl DirtyDoc {
     /// The mark of a node.
     pub(super) fn new(room: RoomId, node: NodeId) -> Self {
@@ -390,9 +309,4 @@ impl DirtyDoc {
     pub(super) fn room(&self) -> Result<RoomId, StoreError> {
         room(&self.room_id)
     }
-}
-
-/// What an event is known by in a log.
-pub(super) fn key_of(actor: UserId, key: Key) -> (String, String) {
-    (id(actor.bytes()), id(key.bytes()))
 }

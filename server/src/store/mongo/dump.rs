@@ -1,65 +1,54 @@
 //! Dump and load. A dump walks the collections in the order of [`crate::store::dump`]; a load takes that into an empty database, folding as
 //! it goes. Nobody else may use the database while it is loaded.
 
-use super::documents::{DirtyDoc, EventDoc, IdDoc, RoomDoc, dirty_id, event_id, id};
-use super::link::{Fault, Link};
+use super::documents::{DirtyDoc, EventDoc, IdDoc, RoomDoc};
+use super::fault::Fault;
+use super::ids::{dirty_id, id};
+use super::link::Link;
 use super::projection::{self, Cached, Logged};
 use super::queries::{Collection, DIRTY, LOADING, LOG, LOGIN_PAGES, ROOM_PAGES, USER_PAGES};
+use super::read::log_piece;
+use super::writes::put_empty;
 use super::{accounts, erase, logins, query, schema};
-use crate::limits::{DUMP_PAGE_BYTES, DUMP_PAGE_ITEMS, ERASE_LOT_EVENTS};
-use crate::store::dump::{DumpCursor, DumpPage, Item};
+use crate::limits::{DUMP_PAGE_ITEMS, ERASE_LOT_EVENTS};
+use crate::store::dump::{DumpCursor, DumpPage, Filling, Item, Part};
 use crate::store::{SentQuery, StoreError};
 use bytes::Bytes;
-use client_protocol::room::kind;
 use client_protocol::{Event, EventBody, NodeId, RoomId, UserId};
 use components::edge::Record;
 use components::rows::RoomRow;
 use mongodb::bson::Bson;
-
-/// Parts of a dump: the first byte of a cursor.
-const ROOMS: u8 = 0;
-const OWN_LOGS: u8 = 1;
-const LOGINS: u8 = 2;
-const ACCOUNTS: u8 = 3;
-
-/// A page that is being filled.
-struct Page<'a> {
-    link: &'a Link,
-    items: Vec<Item>,
-    bytes: usize,
-}
-
-/// A page of everything.
-pub(super) async fn page(link: &Link, after: Option<&DumpCursor>) -> Result<DumpPage, Fault> {
-    let start = after.map_or(&[ROOMS][..], |cursor| &cursor.0);
-    let (&first_part, mut rest) = start.split_first().ok_or_else(|| Fault::Corrupt("an empty cursor".to_owned()))?;
-    let mut page = Page { link, items: Vec::new(), bytes: 0 };
-    for part in first_part..=ACCOUNTS {
-        let next = match part {
-            ROOMS | OWN_LOGS => page.logs(part, rest).await?,
-            LOGINS => page.logins(rest).await?,
-            _ => page.accounts(rest).await?,
-        };
-        if let Some(next) = next {
-            return Ok(DumpPage { items: page.items, next: Some(DumpCursor([&[part], next.as_slice()].concat())) });
-        }
-        rest = &[];
-    }
-    Ok(DumpPage { items: page.items, next: None })
-}
 
 /// The id at the start of a cursor, as it is stored.
 fn id_of(cursor: &[u8]) -> Option<([u8; 16], Bson)> {
     cursor.first_chunk::<16>().map(|bytes| (*bytes, Bson::String(id(bytes))))
 }
 
-impl Page<'_> {
-    const fn is_full(&self) -> bool {
-        self.items.len() >= DUMP_PAGE_ITEMS || self.bytes >= DUMP_PAGE_BYTES
-    }
+/// A page that is being filled.
+struct Page<'a> {
+    link: &'a Link,
+    filling: Filling,
+}
 
+/// A page of everything.
+pub(super) async fn page(link: &Link, after: Option<&DumpCursor>) -> Result<DumpPage, Fault> {
+    let mut page = Page { link, filling: Filling::default() };
+    for (part, start) in DumpCursor::parts(after)? {
+        let next = match part {
+            Part::Rooms | Part::OwnLogs => page.logs(part, start).await?,
+            Part::Logins => page.logins(start).await?,
+            Part::Accounts => page.accounts(start).await?,
+        };
+        if let Some(next) = next {
+            return Ok(page.filling.page(Some(DumpCursor::new(part, &next))));
+        }
+    }
+    Ok(page.filling.page(None))
+}
+
+impl Page<'_> {
     /// Rooms or own logs from (room, next seq) on; seq 0 is one that is done.
-    async fn logs(&mut self, part: u8, start: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    async fn logs(&mut self, part: Part, start: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let mut after = None;
         if let Some((bytes, stored)) = id_of(start) {
             let seq = start.get(16..).and_then(|seq| seq.try_into().ok()).map_or(0, u64::from_be_bytes);
@@ -77,10 +66,10 @@ impl Page<'_> {
             for row in lot.into_iter().map(RoomRow::try_from) {
                 let row = row?;
                 after = Some(id(row.room.bytes()).into());
-                if (row.kind == kind::SELF) != (part == OWN_LOGS) {
+                if !part.holds(row.kind) {
                     continue;
                 }
-                self.items.push(Item::Room { room: row.room, notified_seq: row.notified_seq });
+                self.filling.push(Item::Room { room: row.room, notified_seq: row.notified_seq });
                 if let Some(next) = self.events(row.room, 1).await? {
                     return Ok(Some(next));
                 }
@@ -94,22 +83,19 @@ impl Page<'_> {
     /// The events of a room from `seq` on; where the page is full, the place to go on.
     async fn events(&mut self, room: RoomId, mut seq: u64) -> Result<Option<Vec<u8>>, Fault> {
         loop {
-            let (first, last) = (event_id(room, seq - 1), event_id(room, u64::MAX));
-            let filter = LOG.equal([]).within(Some(first.into()), Some(last.into()));
-            let lot: Vec<EventDoc> = self.link.many(filter, false, DUMP_PAGE_ITEMS).await?;
+            let lot: Vec<EventDoc> =
+                self.link.many(log_piece(&LOG, room, seq - 1, u64::MAX), false, DUMP_PAGE_ITEMS).await?;
             let is_last = lot.len() < DUMP_PAGE_ITEMS;
             for event in lot {
-                if self.is_full() {
+                if self.filling.is_full() {
                     return Ok(Some([&room.bytes()[..], &event.seq.to_be_bytes()[..]].concat()));
                 }
                 seq = event.seq + 1;
-                let record = event.record.bytes;
-                self.bytes += record.len();
-                self.items.push(Item::Event { room, record });
+                self.filling.push(Item::Event { room, record: event.record.bytes });
             }
             if is_last {
                 // What follows is another room: the page may end here.
-                return Ok(self.is_full().then(|| [&room.bytes()[..], &0_u64.to_be_bytes()[..]].concat()));
+                return Ok(self.filling.is_full().then(|| [&room.bytes()[..], &0_u64.to_be_bytes()[..]].concat()));
             }
         }
     }
@@ -122,9 +108,8 @@ impl Page<'_> {
             let is_last = lot.len() < DUMP_PAGE_ITEMS;
             for (login, tokens) in lot {
                 let bytes = *login.login.bytes();
-                self.bytes += tokens.len() * 32;
-                self.items.push(Item::Login { login, tokens });
-                if self.is_full() {
+                self.filling.push(Item::Login { login, tokens });
+                if self.filling.is_full() {
                     return Ok(Some(bytes.to_vec()));
                 }
                 after = Some((bytes, id(&bytes).into()));
@@ -142,10 +127,9 @@ impl Page<'_> {
             let is_last = lot.len() < DUMP_PAGE_ITEMS;
             for account in lot {
                 after = Some(account.user);
-                self.bytes += account.bio.len() + account.avatar_url.len();
                 let bytes = account.user.bytes().to_vec();
-                self.items.push(Item::Account(account));
-                if self.is_full() {
+                self.filling.push(Item::Account(account));
+                if self.filling.is_full() {
                     return Ok(Some(bytes));
                 }
             }
@@ -182,7 +166,7 @@ pub(super) async fn load(link: &Link, node: NodeId, epoch: u64, items: Vec<Item>
     for item in items {
         match item {
             Item::Room { room, notified_seq } => {
-                projection::put_empty(link, &RoomRow { notified_seq, ..RoomRow::empty(room) }).await?;
+                put_empty(link, &RoomRow { notified_seq, ..RoomRow::empty(room) }).await?;
             }
             Item::Event { room, record } => {
                 let logged = (decode(room, record)?, None);
@@ -257,11 +241,4 @@ async fn erase_before(link: &Link, room: RoomId, user: UserId, erased_seq: u64) 
         erase::erase(link, room, user, lot, erased_seq).await?;
     }
     Ok(())
-}
-
-/// Rooms and own logs by id above `after`.
-pub(super) async fn rooms(link: &Link, after: Option<RoomId>, limit: usize) -> Result<Vec<RoomRow>, Fault> {
-    let filter = ROOM_PAGES.equal([]).within(after.map(|room| id(room.bytes()).into()), None);
-    let found: Vec<RoomDoc> = link.many(filter, false, limit).await?;
-    Ok(found.into_iter().map(RoomRow::try_from).collect::<Result<_, StoreError>>()?)
 }

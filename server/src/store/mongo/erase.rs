@@ -3,12 +3,14 @@
 //! Nothing that is written here needs another write to be true: after a crash half-way the caller begins again, and what is done
 //! stays as it is.
 
-use super::documents::{id, id_bytes};
+use super::fault::Fault;
 use super::history;
-use super::link::{Fault, Link, Pauses};
+use super::ids::{id, id_bytes};
+use super::link::Link;
 use super::projection::{self, Logged, read_events};
 use super::queries::{ROOMS_EVER, SENT};
 use super::query;
+use super::retry::until_known;
 use crate::store::{SentQuery, StoreError};
 use client_protocol::chat::Message;
 use client_protocol::{Key, RoomId, UserId};
@@ -60,17 +62,9 @@ pub(super) async fn messages(link: &Link, room: RoomId, viewer: UserId, seqs: &[
 /// Makes of a user's events what their erase makes of them. Answers once a majority has it; [`super::MongoStore`] bounds the
 /// time.
 pub(super) async fn erase(link: &Link, room: RoomId, user: UserId, seqs: &[u64], erased_seq: u64) -> Result<(), Fault> {
-    let mut pauses = Pauses::new();
-    loop {
-        match erase_once(link, room, user, seqs, erased_seq).await {
-            Ok(true) => return Ok(()),
-            // Somebody changed a message meanwhile: a reaction, or a server that writes what follows from older events.
-            Ok(false) => {}
-            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether events were erased"),
-            Err(fault) => return Err(fault),
-        }
-        pauses.pause().await;
-    }
+    // Somebody may change a message meanwhile: a reaction, or a server that writes what follows from older events. Then it is read again.
+    let attempt = async || Ok(erase_once(link, room, user, seqs, erased_seq).await?.then_some(()));
+    until_known("events were erased", attempt).await
 }
 
 /// Answers whether every message was as it had been read.

@@ -5,8 +5,10 @@
 //! appended it died before what follows from it was written. It is delivered then; the rows follow when the room is appended to
 //! or brought into memory somewhere, or with the next start of any server, since its mark as dirty was there before the event.
 
-use super::documents::{IdDoc, event_id, id, id_bytes, parse_event_id};
-use super::link::{Fault, Link};
+use super::documents::IdDoc;
+use super::fault::Fault;
+use super::ids::{event_id, id, id_bytes, parse_event_id};
+use super::link::Link;
 use super::queries::{EVENT_IDS, LOGIN_IDS, ROOM, USER_STATUS};
 use client_protocol::{RoomId, SessionId, UserId};
 use components::rows::AccountRow;

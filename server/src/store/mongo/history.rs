@@ -1,16 +1,19 @@
 //! History: messages as they are now, page by page along the index of messages.
 
-use super::documents::{EventDoc, id};
-use super::link::{Fault, Link};
+use super::documents::EventDoc;
+use super::fault::Fault;
+use super::ids::id;
+use super::link::Link;
 use super::projection::Logged;
 use super::queries::MESSAGES;
 use super::query;
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
-use crate::store::{HistoryQuery, StoreError, counted_reactions};
+use crate::store::shown::{self, FrameList};
+use crate::store::{HistoryQuery, StoreError};
+use client_protocol::UserId;
 use client_protocol::chat::{HistoryPage, Message};
 use client_protocol::limits::HISTORY_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
-use client_protocol::{EventBody, UserId};
 
 /// A page of messages, as many as fit in one frame.
 pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPage, Fault> {
@@ -26,15 +29,13 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
     // Bounds may cross: then nothing is between them.
     let found: Vec<EventDoc> = link.many(filter, !oldest_first, limit + 1).await?;
 
-    let (mut messages, mut bytes, count) = (Vec::new(), 0, found.len());
+    let (mut fitting, count) = (FrameList::new(HISTORY_PAGE_BYTES_MAX), found.len());
     for doc in found.into_iter().take(limit) {
-        let message = message(doc.into_parts()?, query.viewer, row.head)?;
-        bytes += client_protocol::codec::encode(&message).len();
-        if bytes > HISTORY_PAGE_BYTES_MAX && !messages.is_empty() {
+        if !fitting.push(message(doc.into_parts()?, query.viewer, row.head)?) {
             break;
         }
-        messages.push(message);
     }
+    let mut messages = fitting.into_items();
     let more = messages.len() < count;
     if !oldest_first {
         messages.reverse();
@@ -44,25 +45,7 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
 
 /// A message as it is now, for `viewer`; `head` is that of its room.
 pub(super) fn message((record, now): Logged, viewer: UserId, head: u64) -> Result<Message, Fault> {
-    let head_of = record.event.head;
-    let EventBody::MessagePosted(posted) = record.event.body else {
-        return Err(StoreError::Corrupt(format!("event {} is no message", head_of.seq)).into());
-    };
-    let now = now.unwrap_or_default();
-    Ok(Message {
-        seq: head_of.seq,
-        message_no: head_of.message_no,
-        time_ms: head_of.time_ms,
-        actor: head_of.actor,
-        key: head_of.key,
-        body: now.body.unwrap_or(posted.body),
-        mentions: posted.mentions,
-        edited_ms: now.edited_ms,
-        deleted: now.deleted,
-        pinned: now.pinned,
-        reactions: counted_reactions(&now.reactions, viewer),
-        // The message may have been read after the room, and be further.
-        as_of: head.max(now.as_of),
-        tail: posted.tail,
-    })
+    let seq = record.event.head.seq;
+    let message = shown::message(record.event, now.unwrap_or_default(), viewer, head);
+    message.ok_or_else(|| StoreError::Corrupt(format!("event {seq} is no message")).into())
 }

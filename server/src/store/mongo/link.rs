@@ -1,117 +1,27 @@
-//! The link to the database: one client, calls with a time limit, and what a failure of each means.
+//! The link to the database: one client, and calls with a time limit.
 
+use super::fault::{Fault, are_duplicates};
 use super::queries::{Collection, Filter};
 use crate::limits::{
     MONGO_CALL_TIMEOUT, MONGO_CONNECT_TIMEOUT, MONGO_CONNECTIONS_MAX, MONGO_PROBE_INTERVAL, MONGO_RETRY_MAX,
-    MONGO_RETRY_MIN, MONGO_SERVER_TIME, MONGO_UPDATES_MAX,
+    MONGO_SERVER_TIME, MONGO_UPDATES_MAX,
 };
 use crate::store::StoreError;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::error::{Error, ErrorKind, InsertManyError, WriteFailure};
+use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Database};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::sync::Notify;
-
-/// What a server calls a key that is there already.
-pub(super) const DUPLICATE_KEY: i32 = 11_000;
-/// Codes of a server that refuses us: it has done nothing.
-const REFUSALS: [i32; 2] = [13, 18];
-
-/// Why a call did not do what it should.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum Fault {
-    /// It is certain that nothing was done.
-    #[error("{0}")]
-    NotDone(String),
-    /// A unique field is taken; nothing was done.
-    #[error("a unique field is taken")]
-    Taken,
-    /// What was done is not known, and may still be done later.
-    #[error("{0}")]
-    Unknown(String),
-    /// What is stored cannot be read.
-    #[error("{0}")]
-    Corrupt(String),
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Corrupt(why) => Self::Corrupt(why),
-            other => Self::NotDone(other.to_string()),
-        }
-    }
-}
-
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Corrupt(why) => Self::Corrupt(why),
-            other => Self::Unavailable(other.to_string()),
-        }
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        match error.kind.as_ref() {
-            ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY => Self::Taken,
-            // A command that the server answers so has not changed anything.
-            ErrorKind::Command(command) if command.code == DUPLICATE_KEY => Self::Taken,
-            ErrorKind::Command(command) if REFUSALS.contains(&command.code) => Self::NotDone(error.to_string()),
-            ErrorKind::ServerSelection { .. } | ErrorKind::Authentication { .. } | ErrorKind::DnsResolve { .. } => {
-                Self::NotDone(error.to_string())
-            }
-            ErrorKind::Bson(why) => Self::Corrupt(why.to_string()),
-            _ => Self::Unknown(error.to_string()),
-        }
-    }
-}
-
-/// What became of the statements of an update command.
-#[derive(Debug, Default)]
-pub(super) struct Updated {
-    /// Whether every statement changed or found a document.
-    pub(super) all: bool,
-}
-
-/// One statement of an update command.
-#[derive(Debug, Clone)]
-pub(super) struct Statement {
-    /// Which document.
-    pub(super) filter: Document,
-    /// What it becomes: a whole document, or changes to it.
-    pub(super) change: Document,
-    /// Whether it is made if it is not there.
-    pub(super) upsert: bool,
-}
-
-#[derive(Deserialize)]
-struct UpdateReply {
-    n: i64,
-    #[serde(default, rename = "writeErrors")]
-    write_errors: Vec<WriteErrorReply>,
-    #[serde(default, rename = "writeConcernError")]
-    write_concern_error: Option<Document>,
-}
-
-#[derive(Deserialize)]
-struct WriteErrorReply {
-    code: i32,
-    #[serde(default)]
-    errmsg: String,
-}
 
 /// The database. Cheap to clone.
 #[derive(Debug)]
 pub(super) struct Link {
     client: Client,
-    database: Database,
+    pub(super) database: Database,
     place: String,
     ready: AtomicBool,
     trouble: Notify,
@@ -268,34 +178,6 @@ impl Link {
         Ok(found)
     }
 
-    /// Sends statements, in no order, as few commands. Nothing is said of a single one: where not all took effect, look again.
-    pub(super) async fn update(&self, collection: Collection, statements: &[Statement]) -> Result<Updated, Fault> {
-        let mut all = true;
-        for statements in statements.chunks(MONGO_UPDATES_MAX) {
-            let updates = statements.iter().map(|statement| {
-                let Statement { filter, change, upsert } = statement;
-                Bson::Document(doc! { "q": filter, "u": change, "upsert": upsert, "multi": false })
-            });
-            let command = doc! {
-                "update": collection.name(),
-                "updates": updates.collect::<Vec<_>>(),
-                "ordered": false,
-                "writeConcern": { "w": "majority", "j": true, "wtimeout": MONGO_SERVER_TIME.as_millis() as i64 },
-            };
-            let reply = self.write(self.database.run_command(command).into_future()).await?;
-            let reply: UpdateReply =
-                mongodb::bson::deserialize_from_document(reply).map_err(|error| Fault::Corrupt(error.to_string()))?;
-            if let Some(error) = reply.write_concern_error {
-                return Err(Fault::Unknown(format!("a write is not on a majority yet: {error}")));
-            }
-            if let Some(error) = reply.write_errors.iter().find(|error| error.code != DUPLICATE_KEY) {
-                return Err(Fault::Unknown(format!("an update was refused: {} (code {})", error.errmsg, error.code)));
-            }
-            all &= reply.n == statements.len() as i64;
-        }
-        Ok(Updated { all })
-    }
-
     /// Inserts a document.
     pub(super) async fn insert<T: Serialize + Send + Sync>(
         &self,
@@ -375,12 +257,6 @@ impl Link {
     }
 }
 
-/// Whether all that is wrong with an insert is that documents were there.
-fn are_duplicates(errors: &InsertManyError) -> bool {
-    let are = |errors: &Vec<mongodb::error::IndexedWriteError>| errors.iter().all(|error| error.code == DUPLICATE_KEY);
-    errors.write_concern_error.is_none() && errors.write_errors.as_ref().is_some_and(are)
-}
-
 /// What is wrong with a URI, unless that could show a part of a password.
 fn without_secrets(uri: &str, error: &Error) -> String {
     if uri.contains('@') {
@@ -393,21 +269,4 @@ fn without_secrets(uri: &str, error: &Error) -> String {
 /// On stable storage of a majority, or the outcome is unknown.
 fn write_concern() -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(MONGO_SERVER_TIME).build()
-}
-
-/// Pauses between attempts, growing.
-#[derive(Debug)]
-pub(super) struct Pauses(Duration);
-
-impl Pauses {
-    /// From the shortest on.
-    pub(super) const fn new() -> Self {
-        Self(MONGO_RETRY_MIN)
-    }
-
-    /// The next one.
-    pub(super) async fn pause(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(MONGO_RETRY_MAX);
-    }
 }

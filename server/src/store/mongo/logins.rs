@@ -4,13 +4,16 @@
 //! kept beside it while the login lasts, the last [`LOGIN_USED_TOKENS_MAX`] of them, so that a copy gives itself away: they are written
 //! down before the rotation, since after it nobody could.
 
-use super::documents::{self, hash, id};
-use super::link::{Fault, Link, Pauses, Statement};
+use super::fault::Fault;
+use super::ids::{hash, hash_bytes, id, id_bytes};
+use super::link::Link;
 use super::queries::{Collection, EXPIRED_LOGINS, Filter, LOGIN, LOGIN_OF_TOKEN, LOGINS_OF_USER, USED_TOKEN, USED_TOKENS};
+use super::retry::{Pauses, until_known};
+use super::update::Statement;
 use crate::limits::{LOGIN_SWEEP_EVERY, LOGIN_SWEEP_ROWS, LOGIN_USED_TOKENS_MAX, LOGINS_LISTED_MAX};
 use crate::store::{Login, Rotation, StoreError};
 use client_protocol::{SessionId, UserId};
-use mongodb::bson::{Bson, doc, serialize_to_document};
+use mongodb::bson::{Bson, doc};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,8 +42,8 @@ impl LoginDoc {
 
     fn into_login(self) -> Result<Login, StoreError> {
         let Self { id, user_id, label, created_ms, used_ms, expires_ms, .. } = self;
-        let login = SessionId::from_bytes(documents::id_bytes(&id)?);
-        let user = UserId::from_bytes(documents::id_bytes(&user_id)?);
+        let login = SessionId::from_bytes(id_bytes(&id)?);
+        let user = UserId::from_bytes(id_bytes(&user_id)?);
         Ok(Login { login, user, label, created_ms, used_ms, expires_ms })
     }
 }
@@ -66,7 +69,7 @@ pub(super) async fn page(link: &Link, filter: Filter<'_>, limit: usize) -> Resul
         let used = USED_TOKENS.equal([login.id.as_str().into()]);
         let used: Vec<UsedToken> = link.many(used, false, LOGIN_USED_TOKENS_MAX as usize + 1).await?;
         let hashes = used.iter().map(|token| &token.hash).chain([&login.token]);
-        let hashes = hashes.map(|hash| documents::hash_bytes(hash)).collect::<Result<_, _>>()?;
+        let hashes = hashes.map(|hash| hash_bytes(hash)).collect::<Result<_, _>>()?;
         logins.push((login.into_login()?, hashes));
     }
     Ok(logins)
@@ -87,23 +90,15 @@ pub(super) async fn load(link: &Link, login: Login, tokens: &[[u8; 32]]) -> Resu
 pub(super) async fn create(link: &Link, sweep: &Sweep, login: Login, token_hash: [u8; 32]) -> Result<(), Fault> {
     sweep_expired(link, sweep, login.created_ms).await?;
     let doc = LoginDoc::new(login, hash(&token_hash));
-    let mut pauses = Pauses::new();
-    loop {
-        match link.insert(Collection::Logins, &doc).await {
-            Ok(()) => return Ok(()),
-            Err(Fault::Taken) => {
-                let same: Option<LoginDoc> = link.one(LOGIN.equal([doc.id.as_str().into()])).await?;
-                match same {
-                    Some(same) if same == doc => return Ok(()),
-                    Some(_) => return Err(Fault::NotDone(format!("there is a login {} already", doc.id))),
-                    None => {}
-                }
-            }
-            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether a login was added"),
-            Err(fault) => return Err(fault),
-        }
-        pauses.pause().await;
-    }
+    let attempt = async || match link.insert(Collection::Logins, &doc).await {
+        Err(Fault::Taken) => match link.one::<LoginDoc>(LOGIN.equal([doc.id.as_str().into()])).await? {
+            Some(same) if same == doc => Ok(Some(())),
+            Some(_) => Err(Fault::NotDone(format!("there is a login {} already", doc.id))),
+            None => Ok(None),
+        },
+        done => done.map(Some),
+    };
+    until_known("a login was added", attempt).await
 }
 
 /// Shows a refresh token, for the next one.
@@ -171,9 +166,8 @@ async fn replace_token(
 /// Writes down that a token is used.
 async fn remember(link: &Link, shown: &str, login: &LoginDoc) -> Result<(), Fault> {
     let used = UsedToken { hash: shown.to_owned(), login_id: login.id.clone(), generation: login.generation };
-    let change = serialize_to_document(&used).map_err(|error| Fault::Corrupt(error.to_string()))?;
-    let filter = USED_TOKEN.equal([shown.into()]).document();
-    link.update(Collection::RefreshTokens, &[Statement { filter, change, upsert: true }]).await.map(|_| ())
+    let statement = Statement::replace(USED_TOKEN.equal([shown.into()]), &used)?.or_insert(true);
+    link.update(Collection::RefreshTokens, &[statement]).await.map(|_| ())
 }
 
 /// A token that is not the newest of any login: of one that was used, the login is ended.

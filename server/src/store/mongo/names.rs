@@ -5,9 +5,11 @@
 //! has.
 
 use super::accounts;
-use super::documents::{id, id_bytes};
-use super::link::{Fault, Link, Pauses};
+use super::fault::Fault;
+use super::ids::{above_start, id, id_bytes};
+use super::link::Link;
 use super::queries::{Collection, NAME, NAMES, NAMES_OF_USER};
+use super::retry::until_known;
 use crate::limits::{MONGO_NAMES_LOT, SEARCH_NAMES_MAX, USERS_PAGE_MAX};
 use crate::store::words::names_of;
 use crate::store::{NameCursor, StoreError, UserPage, UserSearch};
@@ -18,8 +20,6 @@ use std::collections::BTreeSet;
 
 /// What stands between a name and its user: below everything that a name may have in it, so that order is that of (name, user).
 const BETWEEN: char = '\u{1}';
-/// Above everything that a name may go on with.
-const ABOVE: char = '\u{10ffff}';
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct NameDoc {
@@ -47,14 +47,7 @@ impl NameDoc {
 /// Adds names of a user. Doing so twice changes nothing, so what is not known is tried again.
 pub(super) async fn add(link: &Link, user: UserId, names: &BTreeSet<String>) -> Result<(), Fault> {
     let docs: Vec<NameDoc> = names.iter().map(|name| NameDoc::new(name, user)).collect();
-    let mut pauses = Pauses::new();
-    loop {
-        match link.insert_new(Collection::Names, &docs).await {
-            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether names were added"),
-            done => return done.map(|_| ()),
-        }
-        pauses.pause().await;
-    }
+    until_known("names were added", async || link.insert_new(Collection::Names, &docs).await.map(Some)).await.map(|_| ())
 }
 
 /// Makes the names of a user those of their account. Others may change it meanwhile, and do this too: whoever took away what the
@@ -78,26 +71,22 @@ async fn names_now(link: &Link, user: UserId) -> Result<BTreeSet<String>, Fault>
 
 async fn remove_others(link: &Link, user: UserId, names: &BTreeSet<String>) -> Result<(), Fault> {
     let wanted: BTreeSet<String> = names.iter().map(|name| name_id(name, user)).collect();
-    let mut pauses = Pauses::new();
-    loop {
+    let attempt = async || {
         let stored: Vec<NameDoc> = link.many(NAMES_OF_USER.equal([id(user.bytes()).into()]), false, usize::MAX).await?;
         let old: Vec<Bson> =
             stored.into_iter().filter(|name| !wanted.contains(&name.id)).map(|name| name.id.into()).collect();
-        if old.is_empty() {
-            return Ok(());
+        if !old.is_empty() {
+            link.delete(NAME.one_of(old)).await?;
         }
-        match link.delete(NAME.one_of(old)).await {
-            Err(Fault::Unknown(why)) => tracing::debug!(why, "it is not known whether names were removed"),
-            done => return done.map(|_| ()),
-        }
-        pauses.pause().await;
-    }
+        Ok(Some(()))
+    };
+    until_known("names were removed", attempt).await
 }
 
 /// A page of users by the start of a name.
 pub(super) async fn users(link: &Link, query: &UserSearch) -> Result<UserPage, Fault> {
     let limit = (query.limit as usize).clamp(1, USERS_PAGE_MAX);
-    let last = format!("{}{ABOVE}", query.start);
+    let last = above_start(&query.start);
     let after = query.after.as_ref().map(|after| name_id(&after.name, after.user)).unwrap_or_default();
     let mut after = after.max(query.start.clone());
     let mut page = UserPage { accounts: Vec::new(), next: None };

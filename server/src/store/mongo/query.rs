@@ -1,12 +1,15 @@
 //! Queries: rooms, room lists, members. Each shows at least what was acknowledged before it was asked.
 
-use super::documents::{EventDoc, MarkDoc, MemberDoc, RoomDoc, event_id, id, mark_id, member_id, pairs_of};
-use super::link::{Fault, Link};
-use super::queries::{EVENT, MARK, MEMBER, MEMBERS, MEMBERSHIPS, ROOM, ROOMS_OF_KIND};
+use super::documents::{EventDoc, MarkDoc, MemberDoc, RoomDoc};
+use super::fault::Fault;
+use super::ids::{event_id, id, mark_id, member_id, pairs_of};
+use super::link::Link;
+use super::queries::{EVENT, MARK, MEMBER, MEMBERS, MEMBERSHIPS, ROOM, ROOM_PAGES, ROOMS_OF_KIND};
 use crate::limits::{PUBLIC_ROOMS_SCAN_MAX, ROOMS_PAGE_BYTES_MAX};
 use crate::store::StoreError;
+use crate::store::shown::FrameList;
 use client_protocol::limits::{MEMBERS_PAGE_MAX, ROOMS_PAGE_MAX, USER_ROOMS_MAX};
-use client_protocol::room::{MemberEntry, RoomEntry, RoomEntryTail, kind};
+use client_protocol::room::{MemberEntry, RoomEntry, kind};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{EventBody, RoomId, UserId};
 use components::rows::{MarkRow, MemberRow, RoomRow, membership};
@@ -18,6 +21,13 @@ use std::collections::HashMap;
 pub(super) async fn room(link: &Link, room: RoomId) -> Result<Option<RoomRow>, Fault> {
     let found: Option<RoomDoc> = link.one(ROOM.equal([id(room.bytes()).into()])).await?;
     Ok(found.map(RoomRow::try_from).transpose()?)
+}
+
+/// Rooms and own logs by id above `after`.
+pub(super) async fn rooms(link: &Link, after: Option<RoomId>, limit: usize) -> Result<Vec<RoomRow>, Fault> {
+    let filter = ROOM_PAGES.equal([]).within(after.map(|room| id(room.bytes()).into()), None);
+    let found: Vec<RoomDoc> = link.many(filter, false, limit).await?;
+    Ok(found.into_iter().map(RoomRow::try_from).collect::<Result<_, StoreError>>()?)
 }
 
 /// A membership.
@@ -59,17 +69,11 @@ pub(super) async fn rooms_of(
         .filter_map(|row| members.get(&row.room).map(|member| (member.clone(), row)))
         .collect();
     let entries = entries(link, epoch, user, page).await?;
-    let (mut fitting, mut bytes, mut next) = (Vec::new(), 0, offset as usize);
-    for entry in entries {
-        bytes += client_protocol::codec::encode(&entry).len();
-        if bytes > ROOMS_PAGE_BYTES_MAX && !fitting.is_empty() {
-            break;
-        }
-        fitting.push(entry);
-        next += 1;
-    }
+    let mut fitting = FrameList::new(ROOMS_PAGE_BYTES_MAX);
+    entries.into_iter().all(|entry| fitting.push(entry));
+    let next = offset as usize + fitting.len();
     let next = if next < count { u32::try_from(next).unwrap_or(0) } else { 0 };
-    Ok((fitting, next))
+    Ok((fitting.into_items(), next))
 }
 
 /// A room as the list of one who is or was a member of it shows it.
@@ -86,27 +90,10 @@ async fn entries(link: &Link, epoch: u64, user: UserId, rooms: Vec<(MemberRow, R
     let marks: Vec<MarkDoc> = link.many(MARK.one_of(ids), false, rooms.len()).await?;
     let marks: HashMap<RoomId, MarkRow> = marks.iter().map(MarkDoc::row).collect::<Result<_, _>>()?;
     let peers = peers(link, user, &rooms).await?;
-    let given = |text: String| (!text.is_empty()).then_some(text);
     let entry = |(member, row): (MemberRow, RoomRow)| {
         let mark = marks.get(&row.room).copied().unwrap_or_default();
-        // A mark of another epoch may be of a log that was longer than this one.
-        let (read_seq, read_message_no) = if mark.epoch == epoch {
-            (mark.seq, mark.message_no)
-        } else {
-            (mark.seq.min(row.head), mark.message_no.min(row.message_no))
-        };
         let peer = peers.get(&row.room).copied();
-        RoomEntry {
-            room: row.room,
-            kind: row.kind,
-            role: member.role,
-            head: row.head,
-            message_no: row.message_no,
-            time_ms: row.time_ms,
-            read_seq,
-            read_message_no,
-            tail: RoomEntryTail { name: given(row.name), topic: given(row.topic), peer, members: Some(row.members) },
-        }
+        row.entry(&member, mark, epoch, peer)
     };
     Ok(rooms.into_iter().map(entry).collect())
 }

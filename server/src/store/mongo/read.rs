@@ -1,10 +1,12 @@
 //! Reads of the world, and pieces of logs. A read sees everything that was answered as durable before it was asked, on whatever server.
 
 use super::Shared;
-use super::documents::{EventDoc, event_id, id, key_of};
-use super::link::{Fault, Link};
+use super::documents::EventDoc;
+use super::fault::Fault;
+use super::ids::{event_id, id, key_of};
+use super::link::Link;
 use super::projection::{Logged, fold_members, read_events, read_members};
-use super::queries::{EVENT_OF_KEY, LOG};
+use super::queries::{EVENT_OF_KEY, Filter, LOG, Shape};
 use super::{accounts, heads, query};
 use crate::limits::STORE_PAGE_EVENTS_MAX;
 use crate::store::StoreError;
@@ -17,6 +19,11 @@ use components::rows::RoomRow;
 /// Events that are read for a snapshot: those that it may hold, and as many by which its row may be behind.
 const SNAPSHOT_EVENTS_MAX: usize = 2 * REPLAY_EVENTS_MAX as usize;
 
+/// Events of a room above the seq `after`, up to `last`: [`LOG`] or a shape like it.
+pub(super) fn log_piece(shape: &Shape, room: RoomId, after: u64, last: u64) -> Filter<'_> {
+    shape.equal([]).within(Some(event_id(room, after).into()), Some(event_id(room, last).into()))
+}
+
 /// Events from `first` on, dense, at most `limit`.
 pub(super) async fn read_log(link: &Link, room: RoomId, first: u64, limit: usize) -> Result<Vec<Logged>, Fault> {
     read_piece(link, room, first, u64::MAX, limit).await
@@ -27,16 +34,15 @@ async fn read_piece(link: &Link, room: RoomId, first: u64, last: u64, limit: usi
     if last < first {
         return Ok(Vec::new());
     }
-    let filter = LOG.equal([]).within(Some(event_id(room, first - 1).into()), Some(event_id(room, last).into()));
-    let found: Vec<EventDoc> = link.many(filter, false, limit).await?;
-    let mut log = Vec::with_capacity(found.len());
+    let found: Vec<EventDoc> = link.many(log_piece(&LOG, room, first - 1, last), false, limit).await?;
+    let mut dense = Vec::with_capacity(found.len());
     for (expected, doc) in (first..).zip(found) {
         if doc.seq != expected {
             return Err(Fault::Corrupt(format!("event {expected} of room {room} is missing")));
         }
-        log.push(doc.into_parts()?);
+        dense.push(doc.into_parts()?);
     }
-    Ok(log)
+    Ok(dense)
 }
 
 /// What became of a read, and whether its room has events that nobody has projected.

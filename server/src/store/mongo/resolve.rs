@@ -8,11 +8,15 @@
 
 use super::Shared;
 use super::append::{Open, insert_together, mark};
-use super::documents::{EventDoc, RoomDoc, id, key_of};
-use super::link::{Fault, Link, Pauses};
+use super::documents::EventDoc;
+use super::fault::Fault;
+use super::ids::{id, key_of};
+use super::link::Link;
 use super::projection::{Cached, advance};
-use super::queries::{EVENT_OF_KEY, ROOM};
+use super::queries::EVENT_OF_KEY;
+use super::query;
 use super::read::read_log;
+use super::retry::Pauses;
 use crate::limits::{MONGO_FOLD_EVENTS_MAX, STORE_CONFLICT_EVENTS_MAX};
 use client_protocol::RoomId;
 use components::edge::AppendThen;
@@ -158,8 +162,7 @@ async fn catch_up(link: &Link, open: &mut Open) -> Result<bool, Fault> {
 pub(super) async fn heal(link: &Link, room: RoomId) -> Result<Cached, Fault> {
     let mut pauses = Pauses::new();
     loop {
-        let stored = link.one::<RoomDoc>(ROOM.equal([id(room.bytes()).into()])).await?;
-        let row = stored.map(RoomRow::try_from).transpose()?.unwrap_or_else(|| RoomRow::empty(room));
+        let row = query::room(link, room).await?.unwrap_or_else(|| RoomRow::empty(room));
         let cached = Cached { row, members: None };
         let events = read_log(link, room, cached.row.head + 1, MONGO_FOLD_EVENTS_MAX).await?;
         if events.is_empty() {

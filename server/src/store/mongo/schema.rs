@@ -1,7 +1,10 @@
 //! The start: schema version, migrations, indexes, and which node this is.
 
-use super::link::{Fault, Link, Pauses};
+use super::fault::Fault;
+use super::link::Link;
 use super::queries::{Collection, INDEXES, META, NODE};
+use super::retry::Pauses;
+use super::update::Statement;
 use crate::limits::{MONGO_INDEX_TIMEOUT, MONGO_OPEN_TIMEOUT};
 use crate::store::{StoreError, StoreMeta};
 use client_protocol::NodeId;
@@ -138,9 +141,8 @@ pub(super) async fn begin_load(link: &Link) -> Result<(), Fault> {
 /// Ends a load: the epoch is a new one, later than every epoch that marks in it may have.
 pub(super) async fn end_load(link: &Link, before: u64) -> Result<(), Fault> {
     let epoch = now_ms().max(before + 1);
-    let filter = META.equal([META_ID.into()]).document();
-    let change = doc! { "$set": { "epoch": epoch as i64 } };
-    link.update(Collection::Meta, &[super::link::Statement { filter, change, upsert: false }]).await?;
+    let statement = Statement::set(META.equal([META_ID.into()]), doc! { "epoch": epoch as i64 });
+    link.update(Collection::Meta, &[statement]).await?;
     link.delete(META.equal([LOADING_ID.into()])).await.map(|_| ())
 }
 
@@ -175,11 +177,8 @@ pub(super) async fn migrate(link: &Link, version: u32, migrations: &[Migration],
             return Err(StoreError::Corrupt(format!("there is no way from schema {from} of the database to {wanted}")));
         };
         in_time((step.run)(link)).await?;
-        let reached = super::link::Statement {
-            filter: META.equal([META_ID.into()]).and("version", from).document(),
-            change: doc! { "$set": { "version": from + 1 } },
-            upsert: false,
-        };
+        let filter = META.equal([META_ID.into()]).and("version", from);
+        let reached = Statement::set(filter, doc! { "version": from + 1 });
         // Where it changes nothing, another server has made the same step.
         link.update(Collection::Meta, &[reached]).await?;
         tracing::info!(from, to = from + 1, "the database has a new schema");

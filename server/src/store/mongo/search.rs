@@ -5,25 +5,23 @@
 //! few messages have decides: all of them are looked at. Where each has many, messages with one of the words are looked at from
 //! the newest on, a bounded number of them; of the start of a word alone, all messages, of which many are found then.
 
-use super::documents::id;
+use super::fault::Fault;
 use super::history;
-use super::link::{Fault, Link};
+use super::ids::{above_start, id};
+use super::link::Link;
 use super::projection::read_events;
 use super::queries::{Filter, WITH_START, WITH_WORD, WORDS_OF_MESSAGES};
 use super::query;
 use crate::limits::{HISTORY_PAGE_BYTES_MAX, MONGO_SEARCH_PROBE, SEARCH_MESSAGES_MAX};
 use crate::store::SearchQuery;
-use crate::store::words::words_of;
-use client_protocol::chat::{Message, SearchPage};
+use crate::store::shown::FrameList;
+use client_protocol::chat::SearchPage;
 use client_protocol::limits::SEARCH_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
 use mongodb::bson::{Bson, doc};
 use serde::Deserialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Above everything that a word may go on with.
-const ABOVE: char = '\u{10ffff}';
 
 /// A message of the index.
 #[derive(Debug, Deserialize)]
@@ -43,31 +41,27 @@ struct Candidates {
 
 /// A page of messages by their words.
 pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<SearchPage, Fault> {
-    let mut page = SearchPage { messages: Vec::new(), next: 0, tail: EmptyTail {} };
-    let Some(row) = query::room(link, query.room).await? else { return Ok(page) };
+    let nothing = SearchPage { messages: Vec::new(), next: 0, tail: EmptyTail {} };
+    let Some(row) = query::room(link, query.room).await? else { return Ok(nothing) };
     let before = if query.before == 0 { u64::MAX } else { query.before };
     let top = (before - 1).min(query.last_seq).min(row.head);
     let limit = (query.limit as usize).clamp(1, SEARCH_PAGE_MAX);
     let Candidates { seqs, next } = candidates(link, query, top, limit).await?;
     let found = read_events(link, query.room, &seqs).await?;
     let mut found: BTreeMap<u64, _> = found.into_iter().map(|logged| (logged.0.event.head.seq, logged)).collect();
-    let mut bytes = 0;
+    let mut messages = FrameList::new(HISTORY_PAGE_BYTES_MAX);
+    let mut full_at = None;
     for seq in seqs {
         let Some(logged) = found.remove(&seq) else { continue };
-        let message: Message = history::message(logged, query.viewer, row.head)?;
+        let message = history::message(logged, query.viewer, row.head)?;
         // It may have changed since the index was asked.
-        if message.deleted || !query.wanted.matches(&words_of(&message.body)) {
-            continue;
+        if query.wanted.finds(&message) && !messages.push(message) {
+            full_at = Some(seq);
+            break;
         }
-        bytes += client_protocol::codec::encode(&message).len();
-        if bytes > HISTORY_PAGE_BYTES_MAX && !page.messages.is_empty() {
-            page.next = seq + 1;
-            return Ok(page);
-        }
-        page.messages.push(message);
     }
-    page.next = next;
-    Ok(page)
+    let next = full_at.map_or(next, |seq| seq + 1);
+    Ok(SearchPage { messages: messages.into_items(), next, tail: EmptyTail {} })
 }
 
 /// The newest messages at or below `top` that have the words, at most `limit`.
@@ -105,7 +99,7 @@ fn with_word(query: &SearchQuery, word: &str, top: u64) -> Filter<'static> {
 }
 
 fn with_start(query: &SearchQuery, start: &str, top: u64) -> Filter<'static> {
-    let filter = WITH_START.equal([room_of(query)]).with_element(start, &format!("{start}{ABOVE}"));
+    let filter = WITH_START.equal([room_of(query)]).with_element(start, &above_start(start));
     filter.and("seq", doc! { "$lte": top as i64 })
 }
 

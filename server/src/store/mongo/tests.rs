@@ -7,11 +7,12 @@ mod mongo_server;
 #[path = "../../../tests/store_suite/mod.rs"]
 mod store_suite;
 
-use super::link::{Fault, Link};
+use super::fault::Fault;
+use super::link::Link;
 use super::queries::{Collection, META};
 use super::schema::{Migration, SCHEMA, migrate};
-use super::{MongoStore, StoreError, StoreWork};
-use crate::store::Store;
+use super::{MongoStore, StoreError};
+use crate::store::{Store, StoreWork};
 use client_protocol::room::kind::GROUP;
 use client_protocol::{EventBody, RoomId, UserId};
 use components::edge::{AppendReply, AppendRequest, AppendThen, Found, Read, ReadRequest, Record, StoreReply};

@@ -3,19 +3,13 @@
 
 use super::Shared;
 use super::append::{self, Open};
-use super::documents::{RoomDoc, dirty_id, id};
-use super::link::{Fault, Statement};
+use super::cache::Cache;
+use super::levels::store_levels;
 use super::projection::Cached;
-use super::queries::{Collection, DIRTY, DIRTY_ROOMS, ROOM};
 use super::resolve;
-use crate::limits::{
-    MONGO_CACHED_ROWS_MAX, MONGO_CLOSE_TIMEOUT, MONGO_DIRTY_ROOMS_MAX, MONGO_INSERT_EVENTS_MAX, MONGO_WAVES_MAX,
-    STORE_LEVEL_INTERVAL,
-};
+use crate::limits::{MONGO_CLOSE_TIMEOUT, MONGO_INSERT_EVENTS_MAX, MONGO_WAVES_MAX, STORE_LEVEL_INTERVAL};
 use client_protocol::RoomId;
 use components::edge::AppendRequest;
-use components::rows::RoomRow;
-use mongodb::bson::{Bson, doc};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,35 +47,6 @@ impl From<Open> for Freed {
     fn from(open: Open) -> Self {
         Self { room: open.request.room, cached: open.cached, is_marked: Some(open.is_marked) }
     }
-}
-
-/// Rooms that were worked with lately. The older half is forgotten when there are too many.
-#[derive(Debug, Default)]
-struct Cache {
-    young: HashMap<RoomId, Cached>,
-    old: HashMap<RoomId, Cached>,
-    young_rows: usize,
-}
-
-impl Cache {
-    fn take(&mut self, room: RoomId) -> Option<Cached> {
-        let cached = self.young.remove(&room);
-        self.young_rows -= cached.as_ref().map_or(0, rows_of);
-        cached.or_else(|| self.old.remove(&room))
-    }
-
-    fn put(&mut self, room: RoomId, cached: Cached) {
-        self.young_rows += rows_of(&cached);
-        self.young.insert(room, cached);
-        if self.young_rows > MONGO_CACHED_ROWS_MAX / 2 {
-            self.old = std::mem::take(&mut self.young);
-            self.young_rows = 0;
-        }
-    }
-}
-
-fn rows_of(cached: &Cached) -> usize {
-    1 + cached.members.as_ref().map_or(0, BTreeMap::len)
 }
 
 /// The writer's state.
@@ -297,53 +262,4 @@ impl Writer {
 /// Tells the writer; after its end there is nobody to tell.
 fn tell(sender: &UnboundedSender<Job>, job: Job) {
     let _ended = sender.send(job);
-}
-
-/// Stores how far followers are, and unmarks the rooms in which they are level with the log. Answers which those are.
-async fn store_levels(shared: &Shared, levels: &BTreeMap<RoomId, u64>) -> Result<Vec<RoomId>, Fault> {
-    let link = &shared.link;
-    let ids = levels.keys().map(|room| Bson::String(id(room.bytes()))).collect();
-    let found: Vec<RoomDoc> = link.many(ROOM.one_of(ids), false, levels.len()).await?;
-    let (mut statements, mut clean) = (Vec::new(), Vec::new());
-    for doc in found {
-        let row = RoomRow::try_from(doc)?;
-        let level = levels.get(&row.room).copied().unwrap_or(0);
-        let notified = level.min(row.head);
-        if notified > row.notified_seq {
-            let filter = ROOM.equal([id(row.room.bytes()).into()]);
-            let filter = filter.and("notified_seq", doc! { "$lt": notified as i64 }).document();
-            statements.push(Statement {
-                filter,
-                change: doc! { "$set": { "notified_seq": notified as i64 } },
-                upsert: false,
-            });
-        }
-        if level >= row.head {
-            clean.push(row.room);
-        }
-    }
-    link.update(Collection::Rooms, &statements).await?;
-    if !clean.is_empty() {
-        let marks = clean.iter().map(|room| Bson::String(dirty_id(*room, shared.meta.node))).collect();
-        link.delete(DIRTY.one_of(marks)).await?;
-    }
-    Ok(clean)
-}
-
-/// The rooms that are marked as dirty: by any node, and by this one.
-pub(super) async fn dirty_rooms(shared: &Shared) -> Result<(HashSet<RoomId>, HashSet<RoomId>), Fault> {
-    let found: Vec<super::documents::DirtyDoc> =
-        shared.link.many(DIRTY_ROOMS.equal([]).within(Some("".into()), None), false, MONGO_DIRTY_ROOMS_MAX).await?;
-    if found.len() == MONGO_DIRTY_ROOMS_MAX {
-        tracing::error!(rooms = found.len(), "too many rooms are dirty: the others heal when they are next used");
-    }
-    let (mut all, mut own) = (HashSet::new(), HashSet::new());
-    for mark in found {
-        let room = mark.room()?;
-        all.insert(room);
-        if mark.node == shared.meta.node.0 {
-            own.insert(room);
-        }
-    }
-    Ok((all, own))
 }

@@ -1,0 +1,78 @@
+//! What queries show of rows, the same in every store: a message as it is now, and as much of a list as fits in one frame.
+
+use client_protocol::chat::{Message, ReactionCount};
+use client_protocol::tail::EmptyTail;
+use client_protocol::{Encode, Event, EventBody, UserId};
+use components::rows::NowRow;
+
+/// A message as it is now, for `viewer`; `head` is that of its room. `None` where the event posted none.
+pub(super) fn message(event: Event, now: NowRow, viewer: UserId, head: u64) -> Option<Message> {
+    let EventBody::MessagePosted(posted) = event.body else { return None };
+    Some(Message {
+        seq: event.head.seq,
+        message_no: event.head.message_no,
+        time_ms: event.head.time_ms,
+        actor: event.head.actor,
+        key: event.head.key,
+        body: now.body.unwrap_or(posted.body),
+        mentions: posted.mentions,
+        edited_ms: now.edited_ms,
+        deleted: now.deleted,
+        pinned: now.pinned,
+        reactions: counted_reactions(&now.reactions, viewer),
+        // Where the room was read before the message, the message may be further.
+        as_of: head.max(now.as_of),
+        tail: posted.tail,
+    })
+}
+
+/// Reactions by kind, in the order in which the first of each came. Their number is bounded by the fold.
+fn counted_reactions(reactions: &[(String, UserId)], viewer: UserId) -> Vec<ReactionCount> {
+    let mut counts: Vec<ReactionCount> = Vec::new();
+    for (reaction, user) in reactions {
+        let mine = *user == viewer;
+        match counts.iter_mut().find(|count| count.reaction == *reaction) {
+            Some(count) => {
+                count.count += 1;
+                count.mine |= mine;
+            }
+            None => counts.push(ReactionCount { reaction: reaction.clone(), count: 1, mine, tail: EmptyTail::default() }),
+        }
+    }
+    counts
+}
+
+/// A list that goes out in one frame.
+#[derive(Debug)]
+pub(super) struct FrameList<T> {
+    items: Vec<T>,
+    bytes_left: usize,
+}
+
+impl<T: Encode> FrameList<T> {
+    /// An empty one, for at most `bytes` encoded bytes.
+    pub(super) const fn new(bytes: usize) -> Self {
+        Self { items: Vec::new(), bytes_left: bytes }
+    }
+
+    /// Takes an item. `false` if it does not fit; the first one always does, so that whoever asks on gets on.
+    pub(super) fn push(&mut self, item: T) -> bool {
+        let bytes = client_protocol::codec::encode(&item).len();
+        if bytes > self.bytes_left && !self.items.is_empty() {
+            return false;
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.items.push(item);
+        true
+    }
+
+    /// How many it holds.
+    pub(super) const fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The items.
+    pub(super) fn into_items(self) -> Vec<T> {
+        self.items
+    }
+}
