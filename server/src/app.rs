@@ -169,15 +169,17 @@ impl App {
 
         let draining = Arc::new(AtomicBool::new(false));
         let eraser = Eraser::new(Arc::clone(&store), world.clone(), Arc::clone(&accounts));
-        background.spawn(eraser.clone().resume());
+        background.spawn(eraser.clone().watch());
         #[cfg(unix)]
         let admin = {
             let (store, accounts, world) = (Arc::clone(&store), Arc::clone(&accounts), world.clone());
             let _entered = background.enter();
+            let eraser = eraser.clone();
             open_admin(&config.data, crate::admin::Admin { store, accounts, world, eraser })
         };
         let rest_deps = RestDeps {
             accounts,
+            eraser,
             queries: Queries::new(Arc::clone(&store)),
             store: Arc::clone(&store),
             world: world.clone(),

@@ -72,6 +72,10 @@ pub const TICK_MAX: Duration = Duration::from_millis(8);
 pub const SWEEP_ROOMS: usize = 100;
 /// Time between two such lots.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+/// On a store that other servers use as well, it is looked so often for rooms of servers that are gone.
+pub const SWEEP_AGAIN_INTERVAL: Duration = Duration::from_secs(60);
+/// Rooms that cannot be read are looked for again after this time.
+pub const SWEEP_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Time that requests in flight get to end when the server drains; a request ends within 2 s by itself.
 pub const DRAIN_APPENDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a drain looks whether sessions and requests have ended.
@@ -104,13 +108,19 @@ pub const STORE_FILLER_BYTES: usize = 1024 * 1024;
 /// How often everything is written again when the store is purged.
 pub const STORE_PURGE_ROUNDS: u8 = 3;
 /// Events of a user that are blanked, or exported, at a time.
-pub const ERASE_LOT_EVENTS: usize = 200;
+pub const ERASE_LOT_EVENTS: usize = 50;
 /// Rooms of a user that are looked up at a time.
 pub const ERASE_LOT_ROOMS: usize = 200;
 /// A room that cannot be written to is tried again after this time, …
 pub const ERASE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// … so often. What is not done then is done after the next start.
+/// … so often in one attempt to erase a user.
 pub const ERASE_RETRIES_MAX: u32 = 20;
+/// After an attempt that failed, the next one comes after this time, then twice it, …
+pub const ERASE_AGAIN_MIN: Duration = Duration::from_secs(1);
+/// … up to this time. As often it is looked for erases that nobody is at.
+pub const ERASE_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// Erases that are looked at together.
+pub const ERASING_MAX: usize = 10_000;
 /// How long a call that erases a user waits for the end of it; it goes on in any case.
 pub const ERASE_WAIT: Duration = Duration::from_secs(5);
 /// Differences between a room's log and its projections that are told in words.
@@ -248,6 +258,12 @@ pub const MONGO_OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 pub const MONGO_INDEX_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// How often the driver looks for a server that takes writes, and we whether it answers.
 pub const MONGO_PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// A node says as often that it is alive.
+pub const MONGO_BEAT_INTERVAL: Duration = Duration::from_secs(2);
+/// A node that was not seen for so long is gone: others look after its rooms.
+pub const MONGO_NODE_GONE: Duration = Duration::from_secs(60);
+/// Servers that use a database, or did.
+pub const MONGO_NODES_MAX: usize = 10_000;
 /// Connections to each server at most.
 pub const MONGO_CONNECTIONS_MAX: u32 = 32;
 /// Documents of one insert.

@@ -224,9 +224,6 @@ impl Queries {
         let query = HistoryQuery { room, viewer: user, before, after, limit, last_seq };
         let mut page = self.store.history(query).await?;
         page.head = page.head.min(last_seq);
-        for message in &mut page.messages {
-            message.as_of = message.as_of.min(last_seq);
-        }
         let far_end = if before == 0 && after > 0 { FarEnd::Last } else { FarEnd::First };
         page.more |= fit(&mut page.messages, far_end);
         Ok(page)

@@ -4,10 +4,13 @@
 //! [`TICK_MAX`] apart, so that fsyncs, packets and wake-ups are shared by more messages. With nothing to do it waits and costs nothing.
 
 use crate::bus::Bus;
-use crate::limits::{DRAIN_APPENDS_TIMEOUT, SWEEP_INTERVAL, SWEEP_ROOMS, TICK_MAX};
+use crate::limits::{
+    DRAIN_APPENDS_TIMEOUT, SWEEP_AGAIN_INTERVAL, SWEEP_INTERVAL, SWEEP_RETRY_INTERVAL, SWEEP_ROOMS, TICK_MAX,
+};
 use crate::quic::Edge;
 use crate::store::{Store, StoreWork};
 use crate::world::WorldHandle;
+use client_protocol::RoomId;
 use components::edge::Control;
 use components::limits::SLOT_SENDS_MAX;
 use components::time::Now;
@@ -204,15 +207,28 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// Brings in, a few at a time, the rooms whose followers may not have finished before the last stop.
+/// Brings in, a few at a time, the rooms whose followers may not have finished before the last stop; again and again where other servers
+/// use the store as well, since one that is gone leaves rooms behind.
 pub async fn sweep_dirty_rooms(store: Arc<dyn Store>, world: WorldHandle) {
-    let rooms = match store.dirty_rooms().await {
-        Ok(rooms) => rooms,
-        Err(error) => {
-            tracing::error!(%error, "dirty rooms cannot be read; their followers go on when they are next used");
-            return;
-        }
-    };
+    loop {
+        let next = match store.dirty_rooms().await {
+            Ok(rooms) => {
+                sweep(&world, &rooms).await;
+                if !store.is_shared() {
+                    return;
+                }
+                SWEEP_AGAIN_INTERVAL
+            }
+            Err(error) => {
+                tracing::warn!(%error, "dirty rooms cannot be read yet");
+                SWEEP_RETRY_INTERVAL
+            }
+        };
+        tokio::time::sleep(next).await;
+    }
+}
+
+async fn sweep(world: &WorldHandle, rooms: &[RoomId]) {
     for some in rooms.chunks(SWEEP_ROOMS) {
         for room in some {
             world.control(Control::Sweep { room: *room });

@@ -123,7 +123,7 @@ impl Store for Model {
     fn search_users(&self, _query: UserSearch) -> Answer<'_, UserPage> {
         not_kept()
     }
-    fn erasing(&self) -> Answer<'_, Vec<UserId>> {
+    fn erasing(&self) -> Answer<'_, Vec<(UserId, Key)>> {
         not_kept()
     }
     fn finish_erase(&self, _user: UserId) -> Answer<'_, ()> {

@@ -229,3 +229,27 @@ async fn logins_of_a_user_are_bounded() {
     is(&rig.get(&ada, "/v1/users/me").await, 401, "session_revoked");
     rig.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_on_their_way_do_not_outlive_what_ended_the_others() {
+    let rig = Rig::new().await;
+    let ada = rig.register("ada").await;
+    let body = json!({ "login": "ada", "password": PASSWORD });
+    let mut asked = Vec::new();
+    for _ in 0..12 {
+        let login = rig.request(Method::POST, "/v1/auth/login").json(&body);
+        asked.push(tokio::spawn(async move { login.send().await.unwrap().json::<Value>().await.unwrap() }));
+    }
+    // Some have been answered by now, some wait for their password to be checked.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    rig.accounts.reset_password(ada.user, "another-password-1".to_owned()).await.unwrap();
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        let Some(token) = answer["tokens"]["refresh_token"].as_str() else { continue };
+        let (status, _) = rig.post("/v1/auth/refresh", json!({ "refresh_token": token })).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "a login with the old password lives on");
+    }
+    assert_eq!(rig.accounts.logins(ada.user).await.unwrap(), []);
+    is(&rig.post("/v1/auth/login", body).await, 401, "invalid_credentials");
+    rig.end().await;
+}

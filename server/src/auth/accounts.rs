@@ -186,7 +186,7 @@ impl Accounts {
         let asked = Checked::new(asked)?;
         spend(&self.registers, from)?;
         let account = self.make(asked).await?;
-        let session = self.open_login(account.user, String::new()).await?;
+        let session = self.open_login(&account, String::new()).await?;
         Ok((account, session))
     }
 
@@ -248,16 +248,21 @@ impl Accounts {
             return Err(AuthError::AccountDisabled);
         }
         metrics::counter!("starling_auth_logins_total", "outcome" => "done").increment(1);
-        let session = self.open_login(account.user, label).await?;
+        let session = self.open_login(&account, label).await?;
         Ok((account, session))
     }
 
-    async fn open_login(&self, user: UserId, label: String) -> Result<Session, AuthError> {
-        let now = now_ms();
+    /// Opens a login of an account as it was when the password was checked.
+    async fn open_login(&self, account: &Account, label: String) -> Result<Session, AuthError> {
+        let (user, now) = (account.user, now_ms());
         let login = SessionId(Uuid::now_v7());
         let (refresh, hash) = refresh_token()?;
         let row = Login { login, user, label, created_ms: now, used_ms: now, expires_ms: refresh_ends(now) };
         self.store.create_login(row, hash).await?;
+        if let Err(refused) = self.check_unchanged(account).await {
+            self.end_login(user, login).await?;
+            return Err(refused);
+        }
         let mut logins = self.store.logins(user).await?;
         if logins.len() > LOGINS_PER_USER_MAX {
             logins.sort_by_key(|row| std::cmp::Reverse((row.login == login, row.used_ms)));
@@ -266,6 +271,15 @@ impl Accounts {
             }
         }
         Ok(Session { login, access: self.access(user, login, now)?, refresh })
+    }
+
+    /// Whether an account is still active, with the same password. Whoever changed it in between ended its logins before the new one was there.
+    async fn check_unchanged(&self, account: &Account) -> Result<(), AuthError> {
+        match self.store.account(account.user).await? {
+            Some(now) if now.password_hash != account.password_hash => Err(AuthError::InvalidCredentials),
+            Some(now) if now.status == account::ACTIVE => Ok(()),
+            _ => Err(AuthError::AccountDisabled),
+        }
     }
 
     fn access(&self, user: UserId, login: SessionId, now: u64) -> Result<Issued, AuthError> {

@@ -28,9 +28,6 @@ impl Queries {
         let (row, member) = self.look(user, room).await?;
         let last_seq = visible_until(member.as_ref()).ok_or_else(|| Self::refusal(&row, member.as_ref()))?;
         let mut page = self.store.search(SearchQuery { room, viewer: user, wanted, before, last_seq, limit }).await?;
-        for message in &mut page.messages {
-            message.as_of = message.as_of.min(last_seq);
-        }
         if fit(&mut page.messages, FarEnd::Last) {
             page.next = page.messages.last().map_or(0, |last| last.seq);
         }

@@ -23,6 +23,7 @@ pub use problem::{Problem, RestCode};
 pub use serve::{RestServer, serve};
 
 use crate::auth::Accounts;
+use crate::erase::Eraser;
 use crate::queries::Queries;
 use crate::store::Store;
 use crate::world::WorldHandle;
@@ -46,6 +47,8 @@ use uuid::Uuid;
 pub struct RestDeps {
     /// Accounts, logins, tokens.
     pub accounts: Arc<Accounts>,
+    /// Erases of users.
+    pub eraser: Eraser,
     /// Reads.
     pub queries: Queries,
     /// Writes.

@@ -2,7 +2,7 @@
 
 use super::extract::{Caller, ClientIp, JsonBody, PathArgs, QueryArgs};
 use super::{Api, Problem};
-use crate::erase::{Eraser, Erasing};
+use crate::erase::Erasing;
 use crate::export::{ExportError, export};
 use crate::limits::{EXPORT_LINES_MAX, PAGE_DEFAULT};
 use crate::store::{Account, NameCursor, ProfilePatch};
@@ -187,8 +187,7 @@ pub async fn erase_me(
     JsonBody(body): JsonBody<EraseMe>,
 ) -> Result<StatusCode, Problem> {
     api.accounts.check_password(ip, caller.0.user, body.password).await?;
-    let eraser = Eraser::new(Arc::clone(&api.store), api.world.clone(), Arc::clone(&api.accounts));
-    Ok(match eraser.erase(caller.0.user).await? {
+    Ok(match api.eraser.erase(caller.0.user).await? {
         Erasing::Done => StatusCode::NO_CONTENT,
         Erasing::GoesOn => StatusCode::ACCEPTED,
     })

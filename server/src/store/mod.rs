@@ -155,7 +155,7 @@ pub trait Store: Send + Sync + 'static {
     /// Takes work; never blocks. Each append is answered with a final reply (and may be answered `InDoubt` before), each read once.
     fn submit(&self, work: StoreWork);
 
-    /// Rooms whose followers may not have finished before the last stop.
+    /// Rooms whose followers may not have finished: of this server, since its last run too, and of servers that are gone.
     fn dirty_rooms(&self) -> Answer<'_, Vec<RoomId>>;
 
     /// Stops the writer after what was submitted is durable. Blocks; nothing may be submitted afterwards.
@@ -215,12 +215,14 @@ pub trait Store: Send + Sync + 'static {
     /// Members with ids above `after`; and whether there are more.
     fn members(&self, room: RoomId, after: UserId, limit: u32) -> Answer<'_, (Vec<MemberEntry>, bool)>;
 
-    /// A page of messages as they are now, for `viewer`, none above `last_seq`. See [`client_protocol::chat::History`].
+    /// A page of messages as they are now, for `viewer`, none above `last_seq`, and none as a later event made it, unless it is
+    /// deleted. See [`client_protocol::chat::History`].
     fn history(&self, query: HistoryQuery) -> Answer<'_, HistoryPage>;
 
     // Search. What is found follows from [`words`]; each query does bounded work and says where to go on.
 
-    /// Messages of a room by their words as they are now, newest first.
+    /// Messages of a room by their words as they are now, newest first. Of those that an event after `last_seq` edited, the ones that have
+    /// the words after it and before it.
     fn search(&self, query: SearchQuery) -> Answer<'_, SearchPage>;
 
     /// Accounts that were not erased, by the start of a name, in the order of the names.
@@ -228,8 +230,10 @@ pub trait Store: Send + Sync + 'static {
 
     // Erase and export.
 
-    /// Accounts whose status was set to erased and whose erase was not said to be finished ([`Store::finish_erase`]).
-    fn erasing(&self) -> Answer<'_, Vec<UserId>>;
+    /// Accounts whose status was set to erased and whose erase was not said to be finished ([`Store::finish_erase`]). Each with the key of
+    /// the events that erase them: made at random with the status, since one that the user can know could be taken, and kept, since
+    /// an erase that goes on must not be another one.
+    fn erasing(&self) -> Answer<'_, Vec<(UserId, Key)>>;
 
     /// The erase of a user was carried out in all rooms.
     fn finish_erase(&self, user: UserId) -> Answer<'_, ()>;

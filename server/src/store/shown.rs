@@ -5,8 +5,42 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{Encode, Event, EventBody, UserId};
 use components::rows::NowRow;
 
-/// A message as it is now, for `viewer`; `head` is that of its room. `None` where the event posted none.
-pub(super) fn message(event: Event, now: NowRow, viewer: UserId, head: u64) -> Option<Message> {
+/// Who looks at a room, and how far they may see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight {
+    /// Who looks.
+    pub(super) viewer: UserId,
+    /// The last event that they may see.
+    pub(super) last_seq: u64,
+    /// The last event of the room.
+    pub(super) head: u64,
+}
+
+impl Sight {
+    /// What may be seen of what a message is now; and the edit whose body it then has ([`put_edit`]), if that is to be read. One who went
+    /// sees no later edit; of reactions and pins nothing is told that may be later. That a message was deleted is told, since it
+    /// is gone.
+    pub(super) fn limit(&self, now: NowRow) -> (NowRow, Option<u64>) {
+        if now.as_of <= self.last_seq || now.deleted {
+            return (now, None);
+        }
+        let mut edits = now.edits;
+        edits.retain(|edit| *edit <= self.last_seq);
+        let last = edits.last().copied();
+        (NowRow { edits, as_of: last.unwrap_or(0), ..NowRow::default() }, last)
+    }
+}
+
+/// Gives a message the body of an edit.
+pub(super) fn put_edit(now: &mut NowRow, edit: Event) {
+    if let EventBody::MessageEdited(edited) = edit.body {
+        now.body = Some(edited.body);
+        now.edited_ms = edit.head.time_ms;
+    }
+}
+
+/// A message as it is now, which `sight` was asked about. `None` where the event posted none.
+pub(super) fn message(event: Event, now: NowRow, sight: &Sight) -> Option<Message> {
     let EventBody::MessagePosted(posted) = event.body else { return None };
     Some(Message {
         seq: event.head.seq,
@@ -19,9 +53,9 @@ pub(super) fn message(event: Event, now: NowRow, viewer: UserId, head: u64) -> O
         edited_ms: now.edited_ms,
         deleted: now.deleted,
         pinned: now.pinned,
-        reactions: counted_reactions(&now.reactions, viewer),
+        reactions: counted_reactions(&now.reactions, sight.viewer),
         // Where the room was read before the message, the message may be further.
-        as_of: head.max(now.as_of),
+        as_of: sight.head.max(now.as_of).min(sight.last_seq),
         tail: posted.tail,
     })
 }

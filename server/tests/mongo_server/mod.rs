@@ -136,6 +136,8 @@ impl MongoServer {
 
 impl Drop for MongoServer {
     fn drop(&mut self) {
+        // One that is frozen would never end.
+        let _gone = Command::new("kill").args(["-CONT", &self.pid.to_string()]).stderr(std::process::Stdio::null()).status();
         for (mut process, stdin) in self.processes.drain(..) {
             drop(stdin);
             let _ended = process.wait();

@@ -11,6 +11,7 @@ use server::auth::accounts::Rates;
 use server::auth::ratelimit::Rate;
 use server::auth::{Accounts, PasswordPool, Tokens};
 use server::config::Config;
+use server::erase::Eraser;
 use server::keys::Keys;
 use server::queries::Queries;
 use server::rest::{RestDeps, RestServer};
@@ -93,6 +94,7 @@ impl Rig {
         let draining = Arc::new(AtomicBool::new(false));
         let deps = RestDeps {
             accounts: Arc::clone(&accounts),
+            eraser: Eraser::new(Arc::clone(&store), world.clone(), Arc::clone(&accounts)),
             queries: Queries::new(Arc::clone(&store)),
             world,
             store: Arc::clone(&store),

@@ -164,3 +164,39 @@ pub async fn nothing_there(mut rig: Rig) {
     let none = page(&rig, &Log::new(room(2)), ALL).await;
     assert_eq!((seqs(&none), none.more, none.head), (vec![], false, 0));
 }
+
+pub async fn later_changes_are_not_shown_to_who_went(mut rig: Rig) {
+    let mut log = group(&mut rig, 1).await;
+    let bodies = vec![
+        (user(1), posted("first")),
+        (user(1), posted("second")),
+        (user(1), posted("third")),
+        (user(1), edited(2, "early")),
+        (user(2), reacted(3, "+1")),
+        // Up to here.
+        (user(1), edited(2, "late")),
+        (user(1), edited(3, "late too")),
+        (user(1), pinned(4)),
+    ];
+    rig.write_all(&mut log, bodies).await;
+    let shown = |page: HistoryPage| -> Vec<_> {
+        page.messages
+            .into_iter()
+            .map(|m| (String::from_utf8(m.body.bytes).unwrap(), m.edited_ms > 0, m.reactions.len(), m.pinned, m.as_of))
+            .collect()
+    };
+    let all = shown(page(&rig, &log, ALL).await);
+    let message = |text: &str, edited, reactions, pinned, as_of| (text.to_owned(), edited, reactions, pinned, as_of);
+    assert_eq!(
+        all,
+        [message("late", true, 0, false, 9), message("late too", true, 1, false, 9), message("third", false, 0, true, 9)]
+    );
+    let seen = shown(page(&rig, &log, HistoryQuery { last_seq: 6, ..ALL }).await);
+    assert_eq!(
+        seen,
+        [message("early", true, 0, false, 6), message("second", false, 0, false, 6), message("third", false, 0, false, 6)]
+    );
+    rig.write(&mut log, user(1), deleted(3)).await;
+    let seen = page(&rig, &log, HistoryQuery { last_seq: 6, ..ALL }).await;
+    assert!(seen.messages[1].deleted && seen.messages[1].body.bytes.is_empty(), "what is gone is gone for everybody");
+}

@@ -200,7 +200,7 @@ macro_rules! conformance {
                 delete_in_the_batch_of_the_message, late_edit_is_blanked, reactions, pins, read_marks_only_grow, target_and_key_reads,
                 own_logs_are_no_rooms, heads_of_rooms_that_go_on, says_what_the_fold_says;
             history: pages_backwards, pages_forwards, bounds, interleaved_events_do_not_count, now_is_shown, deleted_stay_without_body,
-                page_fits_in_a_frame, nothing_there;
+                later_changes_are_not_shown_to_who_went, page_fits_in_a_frame, nothing_there;
             lists: rooms_newest_first, rooms_paged, unread_follows_marks, left_rooms_are_not_listed, direct_rooms_name_the_peer,
                 rooms_page_fits_in_a_frame, public_rooms_by_name, members_paged;
             search: by_words, paged_newest_first, up_to_what_the_viewer_may_see, follows_edits_and_deletes,

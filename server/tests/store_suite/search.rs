@@ -85,6 +85,12 @@ pub async fn up_to_what_the_viewer_may_see(mut rig: Rig) {
     assert_eq!(all(&rig, SearchQuery { last_seq: 5, ..query(&log, "tide") }).await, [5, 4, 3, 2]);
     assert_eq!(all(&rig, SearchQuery { last_seq: 5, before: 4, ..query(&log, "ti") }).await, [3, 2]);
     assert_eq!(all(&rig, SearchQuery { last_seq: 0, ..query(&log, "tide") }).await, [] as [u64; 0]);
+    // Nor what was edited into an old message afterwards.
+    let first = 2;
+    let last_seq = log.seq;
+    rig.write(&mut log, user(1), edited(first, "zebra")).await;
+    assert_eq!(found(&rig, &log, "zebra").await, [first]);
+    assert_eq!(all(&rig, SearchQuery { last_seq, ..query(&log, "zebra") }).await, [] as [u64; 0]);
 }
 
 pub async fn follows_edits_and_deletes(mut rig: Rig) {

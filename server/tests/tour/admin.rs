@@ -41,7 +41,7 @@ fn run_with(variables: &[(&str, &str)], data: &Path, args: &[&str], input: &str)
 }
 
 /// The lines of JSON of a run that went well.
-fn lines(data: &Path, args: &[&str]) -> Vec<Value> {
+pub fn lines(data: &Path, args: &[&str]) -> Vec<Value> {
     lines_with(&[], data, args)
 }
 
@@ -49,6 +49,13 @@ fn lines_with(variables: &[(&str, &str)], data: &Path, args: &[&str]) -> Vec<Val
     let ended = run_with(variables, data, &[&["--json"], args].concat(), "");
     assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
     ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A figure of the store.
+pub fn stat(data: &Path, name: &str) -> u64 {
+    let lines = lines(data, &["stats"]);
+    let found = lines.iter().find(|line| line["name"] == name).and_then(|line| line["value"].as_u64());
+    found.unwrap_or_else(|| panic!("no {name} in {lines:?}"))
 }
 
 fn of<'a>(lines: &'a [Value], sort: &str) -> Vec<&'a Value> {

@@ -1,5 +1,6 @@
 //! Erase and export of a user, from the outside: over HTTP, with somebody else looking on, and through a crash.
 
+use crate::admin;
 use crate::common::chat::{Chat, PASSWORD};
 use crate::common::web::{Person, Web};
 use crate::common::{STEP, Server, Stored};
@@ -146,5 +147,13 @@ async fn goes_on_after_a_crash(stored: Stored, count: usize) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
+    let deadline = Instant::now() + STEP;
+    while admin::stat(server.data().as_ref(), "erases_under_way") > 0 {
+        assert!(Instant::now() < deadline, "the erase does not end");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // What went on is the erase that was begun, not another one.
+    let checked = admin::lines(server.data().as_ref(), &["verify"]);
+    assert_eq!(checked.last().unwrap()["differences"], 0, "{checked:?}");
     server.stop();
 }

@@ -1,7 +1,7 @@
 //! Accounts. Changes are taken one at a time, each synced before it is answered; a password hash costs far more than that.
 
 use super::tables::{Overlay, Table, View, row_of};
-use super::{Shared, disk::Durable, index, keys, logins};
+use super::{Shared, disk::Durable, erase, index, keys, logins};
 use crate::store::words::{self, names_of};
 use crate::store::{Account, ProfilePatch, StoreError};
 use client_protocol::{Decode, Encode, UserId};
@@ -79,21 +79,22 @@ pub(super) fn create(shared: &Shared, account: Account) -> Result<(), StoreError
     if overlay.value(Table::Users, account.user.bytes())?.is_some() {
         return Err(StoreError::Unavailable(format!("there is an account {} already", account.user)));
     }
-    put(&mut overlay, account);
+    put(&mut overlay, account)?;
     overlay.commit(&shared.disk, Durable::Synced)
 }
 
 /// Writes an account that is not there yet, and what finds it. One that was erased has no names, and is erased again.
-pub(super) fn put(overlay: &mut Overlay<'_>, account: Account) {
+pub(super) fn put(overlay: &mut Overlay<'_>, account: Account) -> Result<(), StoreError> {
     let user = account.user;
     if account.status == account::ERASED {
-        overlay.put(Table::Erasing, user.bytes(), &[]);
+        erase::begin(overlay, user)?;
     } else {
         overlay.put(Table::Usernames, account.username.as_bytes(), user.bytes());
         overlay.put(Table::Emails, account.email.as_bytes(), user.bytes());
     }
     index::names_changed(overlay, user, &BTreeSet::new(), &names_of(&account));
     overlay.put_row(Table::Users, user.bytes(), &UserRow::from(account));
+    Ok(())
 }
 
 /// Accounts with ids above `after`.
@@ -134,7 +135,7 @@ pub(super) fn set_status(shared: &Shared, user: UserId, status: u8, now_ms: u64)
         row.status = status;
         row.updated_ms = now_ms;
         if status == account::ERASED {
-            overlay.put(Table::Erasing, user.bytes(), &[]);
+            erase::begin(overlay, user)?;
             for (table, name) in [(Table::Usernames, &mut row.username), (Table::Emails, &mut row.email)] {
                 if !name.is_empty() {
                     overlay.remove(table, name.as_bytes());

@@ -116,7 +116,7 @@ pub(super) fn load(shared: &Shared, items: Vec<Item>, last: bool) -> Result<(), 
             Item::Login { login, tokens } => logins::load(&mut overlay, login, &tokens),
             Item::Account(account) => {
                 let _one_at_a_time = shared.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-                accounts::put(&mut overlay, account);
+                accounts::put(&mut overlay, account)?;
             }
         }
     }

@@ -4,14 +4,29 @@ use super::append::SentRow;
 use super::disk::Durable;
 use super::tables::{Overlay, Table, View, last_id_of};
 use super::{Shared, history, keys, query};
+use crate::store::shown::Sight;
 use crate::store::{SentQuery, StoreError};
 use client_protocol::chat::Message;
 use client_protocol::{Key, RoomId, UserId};
 use std::sync::PoisonError;
 
 /// Accounts that were erased, and whose rooms may not know it yet.
-pub(super) fn erasing(view: &View<'_>) -> Result<Vec<UserId>, StoreError> {
-    view.all(Table::Erasing).map(|item| Ok(UserId::from_bytes(last_id_of(item)?))).collect()
+pub(super) fn erasing(view: &View<'_>) -> Result<Vec<(UserId, Key)>, StoreError> {
+    let entry = |item: fjall::Guard| {
+        let (user, key) = item.into_inner()?;
+        let strange = || StoreError::Corrupt("an erase of nobody, or without a key".to_owned());
+        let ids = keys::last_id(&user).zip(keys::last_id(&key)).ok_or_else(strange)?;
+        Ok((UserId::from_bytes(ids.0), Key::from_bytes(ids.1)))
+    };
+    view.all(Table::Erasing).map(entry).collect()
+}
+
+/// An account is erased: its rooms are to know.
+pub(super) fn begin(overlay: &mut Overlay<'_>, user: UserId) -> Result<(), StoreError> {
+    if overlay.value(Table::Erasing, user.bytes())?.is_none() {
+        overlay.put(Table::Erasing, user.bytes(), Key(uuid::Uuid::new_v4()).bytes());
+    }
+    Ok(())
 }
 
 /// All rooms of an erased account know it.
@@ -56,6 +71,7 @@ pub(super) fn sent(view: &View<'_>, query: &SentQuery) -> Result<Vec<(Key, u64)>
 /// The messages among these events, as they are now.
 pub(super) fn messages(view: &View<'_>, room: RoomId, viewer: UserId, seqs: &[u64]) -> Result<Vec<Message>, StoreError> {
     let Some(row) = query::room(view, room)? else { return Ok(Vec::new()) };
-    let found = seqs.iter().map(|&seq| history::message_at(view, room, viewer, seq, row.head));
+    let sight = Sight { viewer, last_seq: u64::MAX, head: row.head };
+    let found = seqs.iter().map(|&seq| history::message_at(view, room, seq, &sight));
     found.filter_map(Result::transpose).collect()
 }

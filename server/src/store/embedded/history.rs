@@ -5,12 +5,12 @@
 use super::tables::{Table, View};
 use super::{keys, query};
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
-use crate::store::shown::{self, FrameList};
+use crate::store::shown::{self, FrameList, Sight};
 use crate::store::{HistoryQuery, StoreError};
+use client_protocol::RoomId;
 use client_protocol::chat::{HistoryPage, Message};
 use client_protocol::limits::HISTORY_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
-use client_protocol::{RoomId, UserId};
 use components::rows::NowRow;
 
 /// A page of messages, as many as fit in one frame.
@@ -26,10 +26,11 @@ pub(super) fn page(view: &View<'_>, query: &HistoryQuery) -> Result<HistoryPage,
     let oldest_first = query.before == 0 && query.after != 0;
     let count = limit.min(highest - lowest);
 
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let mut fitting = FrameList::new(HISTORY_PAGE_BYTES_MAX);
     for step in 0..count {
         let number = if oldest_first { lowest + 1 + step } else { highest - step };
-        if !fitting.push(message(view, query.room, query.viewer, number, row.head)?) {
+        if !fitting.push(message(view, query.room, number, &sight)?) {
             break;
         }
     }
@@ -53,22 +54,22 @@ pub(super) fn messages_up_to(view: &View<'_>, room: RoomId, seq: u64) -> Result<
 }
 
 /// The message with this number.
-pub(super) fn message(view: &View<'_>, room: RoomId, viewer: UserId, number: u64, head: u64) -> Result<Message, StoreError> {
+pub(super) fn message(view: &View<'_>, room: RoomId, number: u64, sight: &Sight) -> Result<Message, StoreError> {
     let missing = || StoreError::Corrupt(format!("message {number} of room {room} is missing"));
     let seq = view.value(Table::Messages, &keys::room_number(room, number))?;
     let seq = seq.and_then(|seq| keys::number(&seq)).ok_or_else(missing)?;
-    message_at(view, room, viewer, seq, head)?.ok_or_else(missing)
+    message_at(view, room, seq, sight)?.ok_or_else(missing)
 }
 
 /// The message that the event `seq` posted; `None` where it is no message.
-pub(super) fn message_at(
-    view: &View<'_>,
-    room: RoomId,
-    viewer: UserId,
-    seq: u64,
-    head: u64,
-) -> Result<Option<Message>, StoreError> {
+pub(super) fn message_at(view: &View<'_>, room: RoomId, seq: u64, sight: &Sight) -> Result<Option<Message>, StoreError> {
     let Some(event) = view.event(room, seq)? else { return Ok(None) };
     let now: NowRow = view.row(Table::Nows, &keys::room_number(room, seq))?.unwrap_or_default();
-    Ok(shown::message(event, now, viewer, head))
+    let (mut now, edit) = sight.limit(now);
+    if let Some(edit) = edit
+        && let Some(edit) = view.event(room, edit)?
+    {
+        shown::put_edit(&mut now, edit);
+    }
+    Ok(shown::message(event, now, sight))
 }

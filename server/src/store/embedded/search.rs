@@ -10,7 +10,7 @@ use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, SEARCH_STARTS_MAX, SEARCH_STEPS_BEFORE_JUMP,
     SEARCH_STEPS_MAX, USERS_PAGE_MAX,
 };
-use crate::store::shown::FrameList;
+use crate::store::shown::{FrameList, Sight};
 use crate::store::words::{Wanted, names_of};
 use crate::store::{NameCursor, SearchQuery, StoreError, UserPage, UserSearch};
 use client_protocol::RoomId;
@@ -100,7 +100,7 @@ fn words_from(view: &View<'_>, room: RoomId, start: &str) -> Result<Option<Vec<S
 struct Page<'a> {
     view: &'a View<'a>,
     query: &'a SearchQuery,
-    head: u64,
+    sight: Sight,
     messages: FrameList<Message>,
     read: usize,
 }
@@ -141,7 +141,7 @@ impl Page<'_> {
                     return Ok(agreed + 1);
                 }
             }
-            let message = history::message_at(self.view, self.query.room, self.query.viewer, agreed, self.head)?;
+            let message = history::message_at(self.view, self.query.room, agreed, &self.sight)?;
             if !message.is_none_or(|message| self.take(message)) {
                 return Ok(agreed + 1);
             }
@@ -157,7 +157,7 @@ impl Page<'_> {
     fn read_on(&mut self, top: u64) -> Result<u64, StoreError> {
         let newest = history::messages_up_to(self.view, self.query.room, top)?;
         for number in (1..=newest).rev() {
-            let message = history::message(self.view, self.query.room, self.query.viewer, number, self.head)?;
+            let message = history::message(self.view, self.query.room, number, &self.sight)?;
             let seq = message.seq;
             if !self.take(message) {
                 return Ok(seq + 1);
@@ -187,7 +187,8 @@ pub(super) fn page(view: &View<'_>, query: &SearchQuery) -> Result<SearchPage, S
             None => {}
         }
     }
-    let mut page = Page { view, query, head: row.head, messages: FrameList::new(HISTORY_PAGE_BYTES_MAX), read: 0 };
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
+    let mut page = Page { view, query, sight, messages: FrameList::new(HISTORY_PAGE_BYTES_MAX), read: 0 };
     let next = if terms.is_empty() { page.read_on(top)? } else { page.walk(terms, top)? };
     Ok(SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} })
 }

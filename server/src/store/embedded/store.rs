@@ -151,7 +151,7 @@ impl Store for EmbeddedStore {
         self.reading(move |view| search::users(view, &query))
     }
 
-    fn erasing(&self) -> Answer<'_, Vec<UserId>> {
+    fn erasing(&self) -> Answer<'_, Vec<(UserId, Key)>> {
         self.reading(erase::erasing)
     }
 

@@ -66,7 +66,7 @@ tables! {
     TokensOf = "tokens_of", 4 MiB;
     /// (user, room), where there is or was a membership. Never removed.
     RoomsEver = "rooms_ever", 4 MiB;
-    /// Accounts that were erased, and whose rooms may not know it yet.
+    /// Accounts that were erased, and whose rooms may not know it yet: user -> the key of the events that erase them.
     Erasing = "erasing", 1 MiB;
     /// (room, word, seq of a message that has it now).
     Words = "words", 16 MiB;

@@ -1,15 +1,16 @@
 //! Accounts: one document each; names are unique through two indexes. By what else an account is found stands in [`names`].
 
-use super::documents::IdDoc;
 use super::fault::Fault;
 use super::ids::{id, id_bytes};
 use super::link::Link;
 use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME, USER_PAGES, USERS_ERASING};
 use super::retry::until_known;
+use super::update::Statement;
 use super::{logins, names};
+use crate::limits::ERASING_MAX;
 use crate::store::words::{self, names_of};
 use crate::store::{Account, ProfilePatch, StoreError};
-use client_protocol::UserId;
+use client_protocol::{Key, UserId};
 use components::rows::{AccountRow, account};
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
@@ -37,14 +38,30 @@ struct UserDoc {
     /// Their erase is not finished in all rooms.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     erasing: bool,
+    /// The key of the events that erase them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erase_key: Option<String>,
 }
 
 impl From<Account> for UserDoc {
     fn from(account: Account) -> Self {
         let Account { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms } =
             account;
-        let (id, erasing) = (id(user.bytes()), false);
-        Self { id, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms, erasing }
+        let (id, erasing, erase_key) = (id(user.bytes()), false, None);
+        Self {
+            id,
+            username,
+            email,
+            display_name,
+            bio,
+            avatar_url,
+            password_hash,
+            status,
+            created_ms,
+            updated_ms,
+            erasing,
+            erase_key,
+        }
     }
 }
 
@@ -108,7 +125,8 @@ pub(super) async fn load(link: &Link, account: Account) -> Result<(), StoreError
         return create(link, account).await;
     }
     let nobody = format!("{ERASED}{}", id(account.user.bytes()));
-    let doc = UserDoc { username: nobody.clone(), email: nobody, erasing: true, ..UserDoc::from(account) };
+    let erase_key = Some(new_erase_key());
+    let doc = UserDoc { username: nobody.clone(), email: nobody, erasing: true, erase_key, ..UserDoc::from(account) };
     Ok(link.insert(Collection::Users, &doc).await?)
 }
 
@@ -117,11 +135,24 @@ pub(super) async fn set_password(link: &Link, user: UserId, hash: String, now_ms
     change(link, user, doc! { "password_hash": hash, "updated_ms": now_ms as i64 }).await
 }
 
-/// Accounts whose erase is not finished.
-pub(super) async fn erasing(link: &Link) -> Result<Vec<UserId>, Fault> {
-    let found: Vec<IdDoc> = link.many(USERS_ERASING.equal([true.into()]), false, usize::MAX).await?;
-    let users = found.iter().map(|found| id_bytes(&found.id).map(UserId::from_bytes));
-    Ok(users.collect::<Result<_, _>>()?)
+/// Accounts whose erase is not finished, and the keys of the events that erase them.
+pub(super) async fn erasing(link: &Link) -> Result<Vec<(UserId, Key)>, Fault> {
+    #[derive(Deserialize)]
+    struct ErasingDoc {
+        #[serde(rename = "_id")]
+        id: String,
+        erase_key: String,
+    }
+    let found: Vec<ErasingDoc> = link.many(USERS_ERASING.equal([true.into()]), false, ERASING_MAX).await?;
+    let entry = |doc: &ErasingDoc| {
+        let key = Key::from_bytes(id_bytes(&doc.erase_key)?);
+        Ok((UserId::from_bytes(id_bytes(&doc.id)?), key))
+    };
+    Ok(found.iter().map(entry).collect::<Result<_, StoreError>>()?)
+}
+
+fn new_erase_key() -> String {
+    id(uuid::Uuid::new_v4().as_bytes())
 }
 
 /// The erase of an account is finished.
@@ -210,6 +241,13 @@ pub(super) async fn set_status(link: &Link, user: UserId, status: u8, now_ms: u6
     for text in ["display_name", "bio", "avatar_url", "password_hash"] {
         set.insert(text, "");
     }
+    // The first one stays: an erase that was begun is not begun again with another one.
+    let without = USER.equal([id(user.bytes()).into()]).and("erase_key", doc! { "$exists": false });
+    let key = Statement::set(without, doc! { "erase_key": new_erase_key() });
+    until_known("a user has a key for their erase", async || {
+        link.update(Collection::Users, std::slice::from_ref(&key)).await.map(Some)
+    })
+    .await?;
     // Before, so that none stays if this ends half-way; and after, for those that came meanwhile.
     logins::end_all(link, user).await?;
     let after = change(link, user, set).await?;

@@ -3,6 +3,7 @@
 //! Other servers may write to the room meanwhile, so what is compared is read until the room stood still; and each row is mended only
 //! if it is still the one that was read.
 
+use super::accounts;
 use super::documents::{EventDoc, IdDoc, MarkDoc, MemberDoc, NowDoc, RoomFold, record_bytes, words_now};
 use super::fault::Fault;
 use super::ids::{event_id, id, mark_id, member_id, pairs_of};
@@ -248,5 +249,6 @@ pub(super) async fn stats(link: &Link) -> Result<Vec<(String, u64)>, Fault> {
         let count = link.call(link.collection::<Document>(collection).estimated_document_count().into_future()).await?;
         stats.push((name.to_owned(), count));
     }
+    stats.push(("erases_under_way".to_owned(), accounts::erasing(link).await?.len() as u64));
     Ok(stats)
 }

@@ -310,3 +310,21 @@ impl DirtyDoc {
         room(&self.room_id)
     }
 }
+
+/// A server that uses the database, or did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct NodeDoc {
+    #[serde(rename = "_id")]
+    pub(super) id: u32,
+    since_ms: u64,
+    /// When it was last seen alive, Unix time in milliseconds.
+    #[serde(default)]
+    pub(super) seen_ms: u64,
+}
+
+impl NodeDoc {
+    /// A node that is new.
+    pub(super) const fn new(id: u32, now_ms: u64) -> Self {
+        Self { id, since_ms: now_ms, seen_ms: now_ms }
+    }
+}

@@ -11,6 +11,7 @@ use super::projection::{self, Logged, read_events};
 use super::queries::{ROOMS_EVER, SENT};
 use super::query;
 use super::retry::until_known;
+use crate::store::shown::Sight;
 use crate::store::{SentQuery, StoreError};
 use client_protocol::chat::Message;
 use client_protocol::{Key, RoomId, UserId};
@@ -56,7 +57,8 @@ pub(super) async fn messages(link: &Link, room: RoomId, viewer: UserId, seqs: &[
     let Some(row) = query::room(link, room).await? else { return Ok(Vec::new()) };
     let found = read_events(link, room, seqs).await?.into_iter();
     let posted = found.filter(|(record, _)| record.event.body.is_message());
-    posted.map(|logged| history::message(logged, viewer, row.head)).collect()
+    let sight = Sight { viewer, last_seq: u64::MAX, head: row.head };
+    posted.map(|logged| history::message(logged, &sight)).collect()
 }
 
 /// Makes of a user's events what their erase makes of them. Answers once a majority has it; [`super::MongoStore`] bounds the

@@ -4,13 +4,13 @@ use super::documents::EventDoc;
 use super::fault::Fault;
 use super::ids::id;
 use super::link::Link;
-use super::projection::Logged;
+use super::projection::{Logged, read_events};
 use super::queries::MESSAGES;
 use super::query;
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
-use crate::store::shown::{self, FrameList};
+use crate::store::shown::{self, FrameList, Sight};
 use crate::store::{HistoryQuery, StoreError};
-use client_protocol::UserId;
+use client_protocol::RoomId;
 use client_protocol::chat::{HistoryPage, Message};
 use client_protocol::limits::HISTORY_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
@@ -29,9 +29,12 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
     // Bounds may cross: then nothing is between them.
     let found: Vec<EventDoc> = link.many(filter, !oldest_first, limit + 1).await?;
 
-    let (mut fitting, count) = (FrameList::new(HISTORY_PAGE_BYTES_MAX), found.len());
-    for doc in found.into_iter().take(limit) {
-        if !fitting.push(message(doc.into_parts()?, query.viewer, row.head)?) {
+    let count = found.len();
+    let logged = found.into_iter().take(limit).map(EventDoc::into_parts).collect::<Result<Vec<_>, _>>()?;
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
+    let mut fitting = FrameList::new(HISTORY_PAGE_BYTES_MAX);
+    for logged in limited(link, query.room, logged, &sight).await? {
+        if !fitting.push(message(logged, &sight)?) {
             break;
         }
     }
@@ -43,9 +46,28 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
     Ok(HistoryPage { messages, more, head: row.head, tail: EmptyTail {} })
 }
 
-/// A message as it is now, for `viewer`; `head` is that of its room.
-pub(super) fn message((record, now): Logged, viewer: UserId, head: u64) -> Result<Message, Fault> {
+/// Messages with what may be seen of what they are now.
+pub(super) async fn limited(link: &Link, room: RoomId, logged: Vec<Logged>, sight: &Sight) -> Result<Vec<Logged>, Fault> {
+    let mut edits = Vec::new();
+    let cut = |(record, now): Logged| {
+        let (now, edit) = sight.limit(now.unwrap_or_default());
+        edits.extend(edit);
+        (record, Some(now))
+    };
+    let mut limited: Vec<Logged> = logged.into_iter().map(cut).collect();
+    for (edit, _) in read_events(link, room, &edits).await? {
+        let seq = edit.event.head.seq;
+        let edited = limited.iter_mut().filter_map(|(_, now)| now.as_mut()).find(|now| now.edits.last() == Some(&seq));
+        if let Some(now) = edited {
+            shown::put_edit(now, edit.event);
+        }
+    }
+    Ok(limited)
+}
+
+/// A message as it is now.
+pub(super) fn message((record, now): Logged, sight: &Sight) -> Result<Message, Fault> {
     let seq = record.event.head.seq;
-    let message = shown::message(record.event, now.unwrap_or_default(), viewer, head);
+    let message = shown::message(record.event, now.unwrap_or_default(), sight);
     message.ok_or_else(|| StoreError::Corrupt(format!("event {seq} is no message")).into())
 }

@@ -3,11 +3,11 @@
 use super::fault::{Fault, are_duplicates};
 use super::queries::{Collection, Filter};
 use crate::limits::{
-    MONGO_CALL_TIMEOUT, MONGO_CONNECT_TIMEOUT, MONGO_CONNECTIONS_MAX, MONGO_PROBE_INTERVAL, MONGO_RETRY_MAX,
-    MONGO_SERVER_TIME, MONGO_UPDATES_MAX,
+    MONGO_CALL_TIMEOUT, MONGO_CONNECT_TIMEOUT, MONGO_CONNECTIONS_MAX, MONGO_PROBE_INTERVAL, MONGO_SERVER_TIME,
+    MONGO_UPDATES_MAX,
 };
 use crate::store::StoreError;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Database};
@@ -17,15 +17,49 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
-/// The database. Cheap to clone.
+/// What is known of the database's health.
+#[derive(Debug)]
+pub(super) struct Health {
+    answers: AtomicBool,
+    takes_writes: AtomicBool,
+}
+
+impl Default for Health {
+    /// Well until it turns out otherwise.
+    fn default() -> Self {
+        Self { answers: true.into(), takes_writes: true.into() }
+    }
+}
+
+impl Health {
+    /// Whether it answered the last time that it was asked.
+    pub(super) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether it took a write, the last time.
+    pub(super) fn is_ready(&self) -> bool {
+        self.answers() && self.takes_writes.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what was found.
+    pub(super) fn set(&self, answers: bool, takes_writes: bool) {
+        self.answers.store(answers, Ordering::Relaxed);
+        self.takes_writes.store(takes_writes, Ordering::Relaxed);
+    }
+}
+
+/// The database.
 #[derive(Debug)]
 pub(super) struct Link {
     client: Client,
     pub(super) database: Database,
     place: String,
-    ready: AtomicBool,
-    trouble: Notify,
-    ended: Notify,
+    /// What [`super::watch`] found last.
+    pub(super) health: Health,
+    /// A call has failed.
+    pub(super) trouble: Notify,
+    pub(super) ended: Notify,
     /// After so many writes nothing arrives any more, as after a crash.
     #[cfg(test)]
     pub(super) writes_left: std::sync::atomic::AtomicI64,
@@ -57,7 +91,7 @@ impl Link {
             client,
             database,
             place,
-            ready: AtomicBool::new(true),
+            health: Health::default(),
             trouble: Notify::new(),
             ended: Notify::new(),
             #[cfg(test)]
@@ -68,11 +102,6 @@ impl Link {
     /// Which database this is, for people.
     pub(super) fn place(&self) -> &str {
         &self.place
-    }
-
-    /// Whether the database answered the last time that it was asked.
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
     }
 
     /// A collection.
@@ -92,6 +121,14 @@ impl Link {
             self.trouble.notify_one();
         }
         result
+    }
+
+    /// Runs a call that only reads: whatever becomes of it, nothing was done.
+    async fn read<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        self.call(call).await.map_err(|fault| match fault {
+            Fault::Unknown(why) => Fault::NotDone(why),
+            fault => fault,
+        })
     }
 
     /// Runs a call that writes. Tests end the process, as it were, before any of them.
@@ -114,7 +151,7 @@ impl Link {
             }
             find.await
         };
-        self.call(find).await
+        self.read(find).await
     }
 
     /// The documents of a filter, at most `limit`, in the order of its shape or against it.
@@ -167,9 +204,9 @@ impl Link {
             }
             find.batch_size(u32::try_from(limit).unwrap_or(u32::MAX).min(1_000)).await
         };
-        let mut cursor = self.call(find).await?;
+        let mut cursor = self.read(find).await?;
         let mut found = Vec::new();
-        while found.len() < limit && self.call(cursor.advance()).await? {
+        while found.len() < limit && self.read(cursor.advance()).await? {
             let document = cursor.deserialize_current().map_err(|error| Fault::Corrupt(error.to_string()))?;
             if wanted(&document) {
                 found.push(document);
@@ -225,29 +262,6 @@ impl Link {
         let collection = self.collection::<Document>(index.collection);
         // Building one on a large collection takes its time: the limit is that of the start.
         collection.create_index(model).await.map(|_| ()).map_err(Fault::from)
-    }
-
-    /// Asks the database whether it is there, and keeps what it says, until [`Link::end`].
-    pub(super) async fn watch(&self) {
-        loop {
-            tokio::select! {
-                () = self.ended.notified() => return,
-                () = self.trouble.notified() => {}
-                () = tokio::time::sleep(MONGO_PROBE_INTERVAL) => {}
-            }
-            let pong = tokio::time::timeout(MONGO_CALL_TIMEOUT, self.database.run_command(doc! { "ping": 1 }).into_future());
-            let ready = matches!(pong.await, Ok(Ok(_)));
-            if self.ready.swap(ready, Ordering::Relaxed) != ready {
-                if ready {
-                    tracing::info!("the database answers again");
-                } else {
-                    tracing::error!("the database does not answer; nothing is taken until it does");
-                }
-            }
-            if !ready {
-                tokio::time::sleep(MONGO_RETRY_MAX).await;
-            }
-        }
     }
 
     /// Ends the watch and the connections.

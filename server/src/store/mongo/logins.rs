@@ -119,7 +119,13 @@ pub(super) async fn rotate(
             return Ok(Rotation::Rotated(done.into_login()?));
         }
         let found: Option<LoginDoc> = link.one(LOGIN_OF_TOKEN.equal([shown.as_str().into()])).await?;
-        let Some(login) = found else { return show_used(link, &shown, now_ms).await };
+        let Some(login) = found else {
+            // It may have become visible only now.
+            if is_doubted && link.one::<LoginDoc>(LOGIN_OF_TOKEN.equal([next.as_str().into()])).await?.is_some() {
+                continue;
+            }
+            return show_used(link, &shown, now_ms).await;
+        };
         if login.expires_ms <= now_ms {
             end(link, &login.id).await?;
             return Ok(Rotation::Refused);

@@ -11,6 +11,7 @@
 //! | [`schema`] | the start |
 //! | [`store`] | the trait: which call goes where |
 //! | [`writer`], [`append`], [`resolve`] | batches; the one write; how its outcome is found out |
+//! | [`watch`] | whether the database is there and takes writes; which servers are alive |
 //! | [`cache`], [`levels`] | what the writer knows of rooms; how far followers are, and which rooms are dirty |
 //! | [`projection`], [`sheet`], [`writes`] | rooms, members, messages and marks after a fold: how, on what, and what is sent |
 //! | [`read`], [`heads`] | the world's reads; what other servers did |
@@ -48,6 +49,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod update;
+mod watch;
 mod writer;
 mod writes;
 
@@ -55,14 +57,17 @@ use super::{Answer, ReplySink, Store, StoreError, StoreMeta};
 use crate::limits::{
     MONGO_CALL_TIMEOUT, MONGO_INSERTS_MAX, MONGO_QUERY_TIMEOUT, MONGO_READS_MAX, MONGO_RESOLVES_MAX, STORE_QUERIES_MAX,
 };
+use crate::stop::StopOnPanic;
+use client_protocol::NodeId;
 use components::edge::{Found, ReadRequest, StoreReply};
 use fault::Fault;
 use link::Link;
 use schema::NodeFile;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -80,8 +85,10 @@ struct Shared {
     inserts: Arc<Semaphore>,
     resolves: Semaphore,
     reads: Semaphore,
-    queries: Semaphore,
+    queries: Arc<Semaphore>,
     sweep: logins::Sweep,
+    /// Nodes that are gone and whose marks are still there.
+    gone: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Shared {
@@ -96,7 +103,10 @@ impl Shared {
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(work);
+        self.handle.spawn(async move {
+            let _stop = StopOnPanic("a task of the store");
+            work.await;
+        });
     }
 }
 
@@ -151,10 +161,11 @@ impl MongoStore {
                     inserts: Arc::new(Semaphore::new(MONGO_INSERTS_MAX)),
                     resolves: Semaphore::new(MONGO_RESOLVES_MAX),
                     reads: Semaphore::new(MONGO_READS_MAX),
-                    queries: Semaphore::new(STORE_QUERIES_MAX),
+                    queries: Arc::new(Semaphore::new(STORE_QUERIES_MAX)),
                     sweep: logins::Sweep::default(),
+                    gone: Mutex::default(),
                 });
-                let (_, marked) = levels::dirty_rooms(&shared).await?;
+                let marked = levels::dirty_rooms(&shared).await?.own;
                 Ok((shared, marked, node))
             };
             let _gone = opened.send(result.await);
@@ -175,8 +186,7 @@ impl MongoStore {
             writer.run(jobs_taken).await;
             let _gone = ended_in.send(());
         });
-        let watched = Arc::clone(&shared.link);
-        runtime.spawn(async move { watched.watch().await });
+        runtime.spawn(watch::watch(Arc::clone(&shared), jobs.clone()));
         Ok(Self { shared, jobs, running: Mutex::new(Some(Running { runtime, ended, _node: node })) })
     }
 
@@ -196,23 +206,30 @@ impl MongoStore {
         self.within(MONGO_QUERY_TIMEOUT, work)
     }
 
-    /// As [`Self::ask`], with another time limit.
+    /// As [`Self::ask`], with another time limit. Waits for a turn no longer than its caller does, and not at all while the database does
+    /// not answer.
     fn within<T, W>(&self, limit: Duration, work: impl FnOnce(Arc<Shared>) -> W + Send + 'static) -> Answer<'_, T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send,
     {
         let shared = Arc::clone(&self.shared);
-        let task = self.shared.handle.spawn(async move {
-            let closed = |_| StoreError::Unavailable("the store is closed".to_owned());
-            let asked = Arc::clone(&shared);
-            let _turn = asked.queries.acquire().await.map_err(closed)?;
-            let done = tokio::time::timeout(limit, work(shared)).await;
-            done.unwrap_or_else(|_| Err(StoreError::Unavailable("the database did not answer in time".to_owned())))
-        });
-        Box::pin(
-            async move { task.await.map_err(|error| StoreError::Unavailable(format!("a query did not end: {error}")))? },
-        )
+        let late = || StoreError::Unavailable("the database did not answer in time".to_owned());
+        Box::pin(async move {
+            if !shared.link.health.answers() {
+                return Err(StoreError::Unavailable("the database does not answer".to_owned()));
+            }
+            let began = Instant::now();
+            let turn = tokio::time::timeout(limit, Arc::clone(&shared.queries).acquire_owned()).await.map_err(|_| late())?;
+            let turn = turn.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
+            let left = limit.saturating_sub(began.elapsed());
+            let handle = shared.handle.clone();
+            let task = handle.spawn(async move {
+                let _turn = turn;
+                tokio::time::timeout(left, work(shared)).await.unwrap_or_else(|_| Err(late()))
+            });
+            task.await.map_err(|error| StoreError::Unavailable(format!("a query did not end: {error}")))?
+        })
     }
 
     /// As [`Self::ask`], for work that fails as calls do.

@@ -252,14 +252,16 @@ shapes! {
     MARK = Shape::by(Collection::Marks, &["_id"]).also(&["as_of"]);
     /// The marks of a user, by ids of marks.
     MARKS = Shape::by(Collection::Marks, &[]).range("_id");
+    /// All servers that use the database, or did.
+    NODES = Shape::by(Collection::Nodes, &[]).range("_id");
     DIRTY = Shape::by(Collection::Dirty, &["_id"]);
     DIRTY_ROOMS = Shape::by(Collection::Dirty, &[]).range("_id");
-    USER = Shape::by(Collection::Users, &["_id"]);
+    USER = Shape::by(Collection::Users, &["_id"]).also(&["erase_key"]);
     /// All accounts.
     USER_PAGES = Shape::by(Collection::Users, &[]).range("_id");
     USER_BY_USERNAME = Shape::by(Collection::Users, &["username"]);
     USER_BY_EMAIL = Shape::by(Collection::Users, &["email"]);
-    USERS_ERASING = Shape::by(Collection::Users, &["erasing"]).only(&["_id"]);
+    USERS_ERASING = Shape::by(Collection::Users, &["erasing"]).only(&["_id", "erase_key"]);
     /// What the world knows of accounts.
     USER_STATUS = Shape::by(Collection::Users, &["_id"]).only(&["status"]);
     NAME = Shape::by(Collection::Names, &["_id"]);

@@ -1,5 +1,6 @@
 //! The start: schema version, migrations, indexes, and which node this is.
 
+use super::documents::NodeDoc;
 use super::fault::Fault;
 use super::link::Link;
 use super::queries::{Collection, INDEXES, META, NODE};
@@ -47,14 +48,8 @@ const META_ID: &str = "starling";
 /// The document that is there while a load is under way.
 pub(super) const LOADING_ID: &str = "loading";
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct NodeDoc {
-    #[serde(rename = "_id")]
-    id: u32,
-    since_ms: u64,
-}
-
-fn now_ms() -> u64 {
+/// Unix time in milliseconds.
+pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
@@ -195,7 +190,7 @@ async fn read_or_take_node(link: &Link, node_file: &mut NodeFile) -> Result<Node
     }
     loop {
         let node = getrandom::u32().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
-        match link.insert(Collection::Nodes, &NodeDoc { id: node, since_ms: now_ms() }).await {
+        match link.insert(Collection::Nodes, &NodeDoc::new(node, now_ms())).await {
             Err(Fault::Taken) => {}
             Err(fault) => return Err(fault.into()),
             Ok(()) => {

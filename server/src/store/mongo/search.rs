@@ -14,7 +14,7 @@ use super::queries::{Filter, WITH_START, WITH_WORD, WORDS_OF_MESSAGES};
 use super::query;
 use crate::limits::{HISTORY_PAGE_BYTES_MAX, MONGO_SEARCH_PROBE, SEARCH_MESSAGES_MAX};
 use crate::store::SearchQuery;
-use crate::store::shown::FrameList;
+use crate::store::shown::{FrameList, Sight};
 use client_protocol::chat::SearchPage;
 use client_protocol::limits::SEARCH_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
@@ -47,13 +47,14 @@ pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<SearchPage,
     let top = (before - 1).min(query.last_seq).min(row.head);
     let limit = (query.limit as usize).clamp(1, SEARCH_PAGE_MAX);
     let Candidates { seqs, next } = candidates(link, query, top, limit).await?;
-    let found = read_events(link, query.room, &seqs).await?;
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
+    let found = history::limited(link, query.room, read_events(link, query.room, &seqs).await?, &sight).await?;
     let mut found: BTreeMap<u64, _> = found.into_iter().map(|logged| (logged.0.event.head.seq, logged)).collect();
     let mut messages = FrameList::new(HISTORY_PAGE_BYTES_MAX);
     let mut full_at = None;
     for seq in seqs {
         let Some(logged) = found.remove(&seq) else { continue };
-        let message = history::message(logged, query.viewer, row.head)?;
+        let message = history::message(logged, &sight)?;
         // It may have changed since the index was asked.
         if query.wanted.finds(&message) && !messages.push(message) {
             full_at = Some(seq);

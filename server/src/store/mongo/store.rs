@@ -22,7 +22,7 @@ impl Store for MongoStore {
     }
 
     fn is_ready(&self) -> bool {
-        self.shared.link.is_ready()
+        self.shared.link.health.is_ready()
     }
 
     fn is_shared(&self) -> bool {
@@ -48,7 +48,10 @@ impl Store for MongoStore {
     }
 
     fn dirty_rooms(&self) -> Answer<'_, Vec<RoomId>> {
-        self.query(async |shared| Ok(levels::dirty_rooms(&shared).await?.0.into_iter().collect()))
+        self.query(async |shared| {
+            let levels::Dirty { own, orphaned } = levels::dirty_rooms(&shared).await?;
+            Ok(own.union(&orphaned).copied().collect())
+        })
     }
 
     fn close(&self) {
@@ -144,7 +147,7 @@ impl Store for MongoStore {
         self.query(async move |shared| names::users(&shared.link, &query).await)
     }
 
-    fn erasing(&self) -> Answer<'_, Vec<UserId>> {
+    fn erasing(&self) -> Answer<'_, Vec<(UserId, Key)>> {
         self.query(async |shared| accounts::erasing(&shared.link).await)
     }
 

@@ -172,6 +172,38 @@ fn a_crash_before_every_write_heals_without_a_visitor() {
     }
 }
 
+#[test]
+fn rooms_of_a_node_that_is_gone_are_looked_after() {
+    let database = mongo_server::database();
+    let (mine, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (rig, other) = (Rig::open(&database.uri, mine.path()), Rig::open(&database.uri, theirs.path()));
+    let mut log = Log::new(room(1));
+    let records = vec![log.record(user(1), created(GROUP, "group", &[user(2)]))];
+    assert_eq!(other.append(log.room, 1, records), AppendThen::Done);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dirty = || runtime.block_on(rig.store.dirty_rooms()).unwrap();
+    assert_eq!(dirty(), [], "its node is alive");
+    let node = i64::from(other.store.meta().node.0);
+    other.crash();
+    runtime.block_on(async {
+        // As if the time had passed.
+        let link = Link::new(&database.uri).await.unwrap();
+        let nodes = link.collection::<Document>(Collection::Nodes);
+        let seen = nodes.update_one(doc! { "_id": node }, doc! { "$set": { "seen_ms": 1_i64 } }).await.unwrap();
+        assert_eq!(seen.matched_count, 1);
+        link.end().await;
+    });
+    assert_eq!(dirty(), [log.room]);
+    assert!(matches!(rig.read(Read::Room { room: log.room }), Found::Room(_)));
+    rig.store.submit(StoreWork { levels: vec![(log.room, 1)], ..StoreWork::default() });
+    let deadline = Instant::now() + PATIENCE;
+    while dirty() == [log.room] {
+        assert!(Instant::now() < deadline, "its mark stays for ever");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(dirty(), []);
+}
+
 async fn versions(link: &Link) -> Vec<i64> {
     let found: Vec<Document> = link.many(META.equal(["starling".into()]), false, 10).await.unwrap();
     let number =

@@ -30,6 +30,8 @@ pub(super) enum Job {
     Free(Vec<Freed>),
     /// Levels could not be stored, or not yet.
     LevelsLeft(BTreeMap<RoomId, u64>),
+    /// The marks of this node may be gone.
+    Unmarked,
     /// Finish and end.
     Close,
 }
@@ -129,6 +131,7 @@ impl Writer {
             }
             Job::BatchEnded => self.batches -= 1,
             Job::Free(rooms) => rooms.into_iter().for_each(|freed| self.free(freed)),
+            Job::Unmarked => self.marked.clear(),
             Job::Close => self.closing = Some(Instant::now()),
         }
     }
@@ -184,8 +187,11 @@ impl Writer {
         self.batches += 1;
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
         self.spawn(async move {
-            let ended =
-                if shared.link.is_ready() { append::append(&shared, batch).await } else { append::refuse(&shared, batch) };
+            let ended = if shared.link.health.is_ready() {
+                append::append(&shared, batch).await
+            } else {
+                append::refuse(&shared, batch)
+            };
             tell(&sender, Job::Free(ended.answered.into_iter().map(Freed::from).collect()));
             for open in ended.unresolved {
                 let (shared, sender) = (Arc::clone(&shared), sender.clone());
