@@ -248,7 +248,7 @@ pub const MONGO_OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 pub const MONGO_INDEX_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// How often the driver looks for a server that takes writes, and we whether it answers.
 pub const MONGO_PROBE_INTERVAL: Duration = Duration::from_millis(500);
-/// Connections to each server at most.
+/// Connections to each server at most, where the URI does not say how many (`maxPoolSize`).
 pub const MONGO_CONNECTIONS_MAX: u32 = 32;
 /// Documents of one insert.
 pub const MONGO_INSERT_EVENTS_MAX: usize = 200;

@@ -5,7 +5,7 @@ use super::link::Link;
 use super::queries::{Collection, INDEXES, META, NODE};
 use super::retry::Pauses;
 use super::update::Statement;
-use crate::limits::{MONGO_INDEX_TIMEOUT, MONGO_OPEN_TIMEOUT};
+use crate::limits::MONGO_INDEX_TIMEOUT;
 use crate::store::{StoreError, StoreMeta};
 use client_protocol::NodeId;
 use mongodb::bson::doc;
@@ -100,7 +100,7 @@ impl NodeFile {
     }
 }
 
-/// Brings the database to this version's schema, and says what it and this node are. Tries for [`MONGO_OPEN_TIMEOUT`] to reach it.
+/// Brings the database to this version's schema, and says what it and this node are. Tries to reach it until [`Link::open_until`].
 pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreMeta, StoreError> {
     let mut last = "the database did not answer".to_owned();
     let reach = async {
@@ -116,7 +116,7 @@ pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreM
             pauses.pause().await;
         }
     };
-    let reached = tokio::time::timeout(MONGO_OPEN_TIMEOUT, reach).await;
+    let reached = tokio::time::timeout_at(link.open_until(), reach).await;
     let meta = match reached {
         Ok(meta) => meta?,
         Err(_) => return Err(StoreError::Unavailable(format!("{} cannot be used: {last}", link.place()))),
