@@ -66,7 +66,7 @@ impl NodeFile {
     /// Opens the file in `folder`.
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
         let unusable = |why: String| StoreError::Unavailable(format!("{}: {why}", folder.display()));
-        std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
+        crate::folder::make(folder).map_err(|error| unusable(error.to_string()))?;
         let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join("mongodb-node"));
         let file = file.map_err(|error| unusable(error.to_string()))?;
         match file.try_lock() {
