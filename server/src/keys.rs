@@ -101,7 +101,7 @@ impl Keys {
     ///
     /// [`KeyError`] where a file cannot be read, written or understood.
     pub fn load_or_create(dir: &Path, config: &Config) -> Result<Self, KeyError> {
-        create_dir(dir)?;
+        crate::folder::make(dir).map_err(io_error(dir))?;
         let (certificate, key) = match (&config.tls_cert, &config.tls_key) {
             (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
             _ => development_certificate(dir)?,
@@ -139,14 +139,6 @@ fn pem_error(path: &Path, error: &rustls::pki_types::pem::Error) -> KeyError {
 
 fn make_error(what: &'static str) -> impl FnOnce(rcgen::Error) -> KeyError {
     move |error| KeyError::Make { what, why: error.to_string() }
-}
-
-fn create_dir(dir: &Path) -> Result<(), KeyError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(io_error(dir))
 }
 
 /// Writes a file whole or not at all: a start that is cut short must not leave half a key.

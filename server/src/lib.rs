@@ -12,6 +12,7 @@ pub mod bus;
 pub mod config;
 pub mod erase;
 pub mod export;
+mod folder;
 pub mod keys;
 pub mod limits;
 pub mod queries;

@@ -2,6 +2,7 @@
 
 use super::request::Request;
 use super::tool::{ask, backup, copy, restore};
+use crate::config::{Config, Loaded};
 use crate::limits::ADMIN_PASSWORD_BYTES;
 use crate::rest::rooms::Role;
 use base64::Engine;
@@ -20,13 +21,17 @@ pub(super) const USAGE: u8 = 2;
 /// No server answers.
 pub(super) const NO_SERVER: u8 = 4;
 
-/// Administers the Starling server of a data folder.
+/// Administers the Starling server of a data folder. What is not said here is taken from the server's configuration: the same
+/// file, the same variables.
 #[derive(Debug, Parser)]
-#[command(name = "starling admin", version)]
+#[command(name = "starling admin", bin_name = "starling admin", version)]
 pub(super) struct Args {
-    /// The server's data folder
-    #[arg(long, env = "STARLING_DATA", default_value = "./data", global = true)]
-    pub(super) data: PathBuf,
+    /// The server's data folder [default: `data` of the server's configuration, else ./data]
+    #[arg(long, global = true)]
+    pub(super) data: Option<PathBuf>,
+    /// The server's configuration [env: STARLING_CONFIG] [default: ./starling.toml if it exists]
+    #[arg(long, value_name = "PATH", global = true)]
+    config: Option<OsString>,
     /// Print the lines of JSON as the server sends them
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -97,7 +102,7 @@ enum What {
     Backup { file: PathBuf },
     /// Have what was overwritten or removed leave the disk
     Compact,
-    /// Read a backup into a data folder without a store, or the empty database of MONGODB_URI; the server must not run
+    /// Read a backup into the server's store, a data folder or the database of MONGODB_URI: it must be empty, and no server run
     Restore { file: PathBuf },
     /// Copy everything from one store to an empty one; no server may run on either
     Copy {
@@ -110,6 +115,26 @@ enum What {
 
 fn parse_role(text: &str) -> Result<Role, String> {
     serde_json::from_value(json!(text)).map_err(|_| "member, moderator, admin or owner".to_owned())
+}
+
+impl Args {
+    /// The configuration that the server would have here.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        let mut args = vec![OsString::from("starling")];
+        if let Some(path) = &self.config {
+            args.extend(["--config".into(), path.clone()]);
+        }
+        match Config::load(args, |name| std::env::var(name).ok()) {
+            Ok(Loaded::Run(config)) => Ok(*config),
+            Ok(Loaded::Print(text)) => Err(Failure::new(USAGE, text)),
+            Err(error) => Err(Failure::new(USAGE, error)),
+        }
+    }
+
+    /// The data folder; the configuration is read only where nobody names one.
+    pub(super) fn data(&self) -> Result<PathBuf, Failure> {
+        self.data.clone().map_or_else(|| self.config().map(|config| config.data), Ok)
+    }
 }
 
 /// What went wrong, and what the process ends with.

@@ -20,7 +20,9 @@ pub enum OfflineError {
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// No store is named so.
-    #[error("a store is named by its data folder, or is `mongodb`: the database that MONGODB_URI names")]
+    #[error(
+        "a store is named by its data folder, or is `mongodb`: the database that MONGODB_URI (or mongodb_uri of the file) names"
+    )]
     Place,
     /// A MongoDB store needs a folder for a moment.
     #[error("no folder for temporary files: {0}")]
@@ -49,6 +51,8 @@ impl std::fmt::Debug for Place {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Which it is, for people; nothing secret.
+    pub place: String,
     /// The tool is a node of the database for a moment only: its number is kept nowhere.
     _folder: Option<tempfile::TempDir>,
 }
@@ -77,13 +81,15 @@ impl Place {
     pub fn open(&self) -> Result<Opened, OfflineError> {
         match self {
             Self::Folder(folder) => {
-                let store = EmbeddedStore::open(&folder.join("store"), &EmbeddedOptions::default())?;
-                Ok(Opened { store: Arc::new(store), _folder: None })
+                let folder = folder.join("store");
+                let store = EmbeddedStore::open(&folder, &EmbeddedOptions::default())?;
+                Ok(Opened { store: Arc::new(store), place: folder.display().to_string(), _folder: None })
             }
             Self::Database(uri) => {
                 let folder = tempfile::tempdir().map_err(OfflineError::Temporary)?;
                 let store = MongoStore::open(uri, folder.path())?;
-                Ok(Opened { store: Arc::new(store), _folder: Some(folder) })
+                let place = store.place();
+                Ok(Opened { store: Arc::new(store), place, _folder: Some(folder) })
             }
         }
     }

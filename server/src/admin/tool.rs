@@ -6,19 +6,21 @@ use super::cli::{Args, Failure, NO_SERVER, REFUSED, USAGE};
 use super::offline::{self, Place};
 use super::request::Request;
 use super::{show, socket_path};
+use crate::config::Secret;
 use crate::store::Store;
 use crate::store::dump::Counts;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Sends a request; the answer can be read from what is handed back.
 fn send(args: &Args, request: &Request) -> Result<BufReader<UnixStream>, Failure> {
-    let path = socket_path(&args.data);
+    let path = socket_path(&args.data()?);
     let no_server = |error: io::Error| Failure::new(NO_SERVER, format!("no server answers at {}: {error}", path.display()));
     let mut stream = UnixStream::connect(&path).map_err(no_server)?;
     let request = serde_json::to_string(request).map_err(|error| Failure::new(USAGE, error))?;
@@ -124,10 +126,7 @@ pub(super) fn backup(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
     name.push(".partial");
     let partial = PathBuf::from(name);
     let bar = bar();
-    let made = File::create(&partial).map_err(|error| Failure::new(REFUSED, format!("{}: {error}", partial.display())))?;
-    let mut options = made.metadata()?.permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut options, 0o600);
-    made.set_permissions(options)?;
+    let made = make_partial(&partial).map_err(|error| Failure::new(REFUSED, format!("{}: {error}", partial.display())))?;
     let checked = take_backup(Tee { input: answer, file: made.try_clone()?, bar: bar.clone() });
     bar.finish_and_clear();
     let counts = checked.inspect_err(|_| drop(std::fs::remove_file(&partial)))?;
@@ -135,6 +134,16 @@ pub(super) fn backup(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
     std::fs::rename(&partial, file)?;
     show_counts(args, "backup", &counts);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the file that a backup is written to. What stands there, left by a backup that broke off or put there by somebody, is
+/// neither followed nor written to.
+fn make_partial(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn take_backup(input: impl Read) -> Result<Counts, Failure> {
@@ -148,19 +157,37 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// The database that the server would use: a secret, so it comes by the environment only.
-fn uri() -> Option<String> {
-    std::env::var("MONGODB_URI").ok().filter(|uri| !uri.is_empty())
+/// Says what goes where, before it does.
+fn tell(args: &Args, what: &str, from: &str, into: &str) {
+    match args.json {
+        true => eprintln!("{}", json!({ "type": what, "from": from, "into": into })),
+        false => eprintln!("{what} {from} into {into}"),
+    }
 }
 
-/// Reads a backup into an empty data folder, or an empty database where `MONGODB_URI` names one.
+/// The store that the server would have here.
+fn own_place(args: &Args) -> Result<Place, Failure> {
+    let config = args.config()?;
+    match (config.mongodb_uri, &args.data) {
+        (Some(_), Some(_)) => {
+            let why =
+                "--data names a folder, and MONGODB_URI (or mongodb_uri of the file) a database: leave one of them out";
+            Err(Failure::new(USAGE, why))
+        }
+        (Some(uri), None) => Ok(Place::Database(uri.text().to_owned())),
+        (None, folder) => Ok(Place::Folder(folder.clone().unwrap_or(config.data))),
+    }
+}
+
+/// Reads a backup into the store that the server would have here, which must be empty.
 pub(super) fn restore(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
+    let place = own_place(args)?;
     let refused = |error: &dyn std::fmt::Display| Failure::new(REFUSED, error);
     let input = File::open(file).map_err(|error| Failure::new(USAGE, format!("{}: {error}", file.display())))?;
     let bar = bar();
     bar.set_length(input.metadata()?.len());
-    let place = uri().map_or_else(|| Place::Folder(args.data.clone()), Place::Database);
     let opened = place.open().map_err(|error| refused(&error))?;
+    tell(args, "restoring", &file.display().to_string(), &opened.place);
     let restored = runtime()?.block_on(offline::restore(&*opened.store, BufReader::new(bar.wrap_read(input)), |_| {}));
     opened.store.close();
     bar.finish_and_clear();
@@ -171,8 +198,10 @@ pub(super) fn restore(args: &Args, file: &Path) -> Result<ExitCode, Failure> {
 /// Copies one store to another.
 pub(super) fn copy(args: &Args, from: &str, to: &str) -> Result<ExitCode, Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::new(REFUSED, error);
-    let uri = uri();
-    let place = |text: &str| Place::named(text, uri.as_deref()).map_err(|error| Failure::new(USAGE, error));
+    // A secret, so it is no argument; where both are folders nobody asks for it.
+    let uri = if [from, to].contains(&"mongodb") { args.config()?.mongodb_uri } else { None };
+    let uri = uri.as_ref().map(Secret::text);
+    let place = |text: &str| Place::named(text, uri).map_err(|error| Failure::new(USAGE, error));
     let (from, to) = (place(from)?, place(to)?);
     if from == to {
         return Err(Failure::new(USAGE, "that is one and the same store"));
@@ -184,6 +213,7 @@ pub(super) fn copy(args: &Args, from: &str, to: &str) -> Result<ExitCode, Failur
     }
     let from = from.open().map_err(|error| refused(&error))?;
     let to = to.open().map_err(|error| refused(&error))?;
+    tell(args, "copying", &from.place, &to.place);
     let bar = bar();
     let copied = runtime()?.block_on(async {
         bar.set_length(about(&*from.store).await);

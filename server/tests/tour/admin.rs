@@ -5,8 +5,9 @@ use crate::common::web::{Person, Web};
 use crate::common::{STEP, Server, Stored};
 use serde_json::{Value, json};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 /// How the tool ended.
@@ -35,13 +36,26 @@ fn run_with(variables: &[(&str, &str)], data: &Path, args: &[&str], input: &str)
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    ended(child.wait_with_output().unwrap())
+}
+
+/// As it is called in a folder, with no word about data.
+fn run_in(folder: &Path, args: &[&str]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+    ended(command.env_clear().current_dir(folder).arg("admin").args(args).stdin(Stdio::null()).output().unwrap())
+}
+
+fn ended(output: Output) -> Ended {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
 /// The lines of JSON of a run that went well.
-pub fn lines(data: &Path, args: &[&str]) -> Vec<Value> {
+pub(crate) fn lines(data: &Path, args: &[&str]) -> Vec<Value> {
     lines_with(&[], data, args)
 }
 
@@ -52,7 +66,7 @@ fn lines_with(variables: &[(&str, &str)], data: &Path, args: &[&str]) -> Vec<Val
 }
 
 /// A figure of the store.
-pub fn stat(data: &Path, name: &str) -> u64 {
+pub(crate) fn stat(data: &Path, name: &str) -> u64 {
     let lines = lines(data, &["stats"]);
     let found = lines.iter().find(|line| line["name"] == name).and_then(|line| line["value"].as_u64());
     found.unwrap_or_else(|| panic!("no {name} in {lines:?}"))
@@ -76,8 +90,9 @@ async fn log_in(web: &Web, name: &str, password: &str) -> (u16, Value) {
 async fn accounts_are_made_disabled_and_given_passwords() {
     let server = Server::start(&[]);
     let (web, data) = (Web::new(&server), server.data());
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(data.join("admin.sock")).unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600, "its owner only");
+    assert_eq!(mode(&data.join("admin.sock")), 0o600, "its owner only");
+    let help = run(&data, &["create-user", "--help"], "");
+    assert!(help.stdout.contains("Usage: starling admin create-user"), "{help:?}");
 
     let made = lines(&data, &["create-user", "Ann", "--email", "ann@example.org", "--name", "Ann B."]);
     assert_eq!((&of(&made, "user")[0]["username"], &of(&made, "user")[0]["status"]), (&json!("ann"), &json!("active")));
@@ -174,8 +189,14 @@ async fn a_backup_is_restored_and_copied() {
     let first = chat.one("ben", &["history", "crew", "--limit", "1"]);
     let file = folder.join("starling.backup");
     let path = |path: &Path| path.to_str().unwrap().to_owned();
+    // What stands where a backup is made is not followed.
+    let elsewhere = folder.join("elsewhere");
+    std::fs::write(&elsewhere, "mine").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.join("starling.backup.partial")).unwrap();
     let made = lines(&data, &["backup", &path(&file)]);
     assert_eq!((&made[0]["accounts"], &made[0]["logins"]), (&json!(2), &json!(2)), "{made:?}");
+    assert_eq!((std::fs::read_to_string(&elsewhere).unwrap().as_str(), mode(&file)), ("mine", 0o600));
+    assert!(std::fs::symlink_metadata(folder.join("starling.backup.partial")).is_err());
     refused(&data, &["backup", &path(&file)], 2, "is there already");
     refused(&data, &["restore", &path(&file)], 1, "another process has the data folder open");
 
@@ -192,12 +213,14 @@ async fn a_backup_is_restored_and_copied() {
     refused(&folder.join("lost"), &["restore", &path(&file)], 1, "did not come to its end");
     let restored = lines(&new, &["restore", &path(&file)]);
     assert_eq!(restored[0]["events"], made[0]["events"]);
+    assert_eq!((mode(&new), mode(&new.join("store"))), (0o700, 0o700), "what people wrote is for the owner only");
     refused(&new, &["restore", &path(&file)], 1, "not empty");
     let copied = lines(&data, &["copy", &path(&new), &path(&copy)]);
     assert_eq!(copied, restored, "nothing is lost on the way");
     refused(&data, &["copy", &path(&new), &path(&copy)], 1, "not empty");
     refused(&data, &["copy", &path(&new), "redis://there"], 2, "named by its data folder");
     through_mongodb(&folder, &new, &restored);
+    as_configured(&folder, &path(&file), &restored);
 
     // The same server on the copied store: the keys in the folder are its own, so tokens stay good.
     std::fs::rename(data.join("store"), folder.join("old")).unwrap();
@@ -235,4 +258,31 @@ fn through_mongodb(folder: &Path, from: &Path, restored: &[Value]) {
     assert_eq!(lines_with(&uri, folder, &["copy", "mongodb", &back]), restored);
     let copied = lines(folder, &["copy", &back, &path(&folder.join("and on"))]);
     assert_eq!(copied, restored);
+}
+
+/// A restore goes where the server of the same configuration looks, and says where that is.
+fn as_configured(folder: &Path, backup: &str, restored: &[Value]) {
+    let done = |ended: &Ended| serde_json::from_str::<Value>(&ended.stdout).unwrap();
+    let database = crate::common::mongo_server::database();
+    let here = folder.join("configured");
+    std::fs::create_dir(&here).unwrap();
+    std::fs::write(here.join("starling.toml"), format!("mongodb_uri = \"{}\"\n", database.uri)).unwrap();
+    let ended = run_in(&here, &["--data", "mine", "restore", backup]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("leave one of them out"), "{ended:?}");
+    let ended = run_in(&here, &["--json", "restore", backup]);
+    assert_eq!((ended.code, &done(&ended)), (Some(0), &restored[0]), "{ended:?}");
+    assert!(ended.stderr.contains("into\":\"MongoDB at "), "{ended:?}");
+    let ended = run_in(&here, &["copy", "mongodb", "copied"]);
+    assert!(ended.code == Some(0) && ended.stderr.contains("into copied/store"), "{ended:?}");
+    assert!(!here.join("mine").exists() && !here.join("data").exists());
+
+    std::fs::write(here.join("other.toml"), "data = \"kept\"\n").unwrap();
+    let ended = run_in(&here, &["--config", "other.toml", "restore", backup]);
+    assert!(ended.code == Some(0) && ended.stderr.contains("into kept/store"), "{ended:?}");
+    assert_eq!(mode(&here.join("kept/store")), 0o700);
+    let ended = run_in(&here, &["--config", "other.toml", "users"]);
+    assert!(ended.code == Some(4) && ended.stderr.contains("kept/admin.sock"), "{ended:?}");
+    std::fs::write(here.join("other.toml"), "colour = 1\n").unwrap();
+    let ended = run_in(&here, &["--config", "other.toml", "restore", backup]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("colour"), "{ended:?}");
 }

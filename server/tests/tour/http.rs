@@ -114,6 +114,11 @@ async fn rooms_and_members() {
     assert_eq!(roles, ["\"admin\"", "\"member\"", "\"owner\""]);
     let page = web.ok(&cem, 200, &format!("GET {crew}/members?limit=2"), NONE).await;
     assert_eq!((column(&page["members"], "user").len(), &page["more"]), (2, &json!(true)));
+    let page = web.ok(&cem, 200, &format!("GET {crew}/members?limit=4294967295"), NONE).await;
+    assert_eq!(column(&page["members"], "user").len(), 3, "more than the maximum is cut to it");
+    for limit in ["0", "-1", "4294967296", "all"] {
+        web.refused(&cem, 422, "invalid_field", &format!("GET {crew}/members?limit={limit}"), NONE).await;
+    }
 
     let rooms = web.ok(&ann, 200, "GET /v1/rooms", NONE).await;
     assert_eq!(column(&rooms["rooms"], "kind"), ["group", "public", "direct"], "newest first");

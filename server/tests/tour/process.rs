@@ -64,6 +64,20 @@ fn a_bad_configuration_is_refused_with_its_reasons() {
 }
 
 #[test]
+fn a_password_in_a_wrong_uri_is_not_said() {
+    for uri in ["mongodb://admin:hunter2/starling", "mongodb://ann:hunter2%40host/db"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+        command.env_clear().env("MONGODB_URI", uri).args(["--quic-port", "0", "--port", "0", "--data"]).arg(folder.path());
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        names(&said, &["MONGODB_URI", "percent-encoded", "HOST:PORT"]);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn a_folder_in_use_and_a_port_in_use_are_said() {
     let server = Server::start(&[]);
     let start = |data: &std::path::Path, port: &str| {

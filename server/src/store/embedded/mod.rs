@@ -110,7 +110,7 @@ impl std::fmt::Debug for EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in `folder`, which is made if it is not there.
+    /// Opens the store in `folder`, which is made if it is not there, and which only its owner may enter from then on.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl EmbeddedStore {
     /// cannot be read or was written by a version with another schema.
     pub fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, StoreError> {
         let unusable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
-        std::fs::create_dir_all(folder).map_err(unusable)?;
+        crate::folder::make_closed(folder).map_err(unusable)?;
         let disk = Disk::new(folder, options.sync, options.free_bytes_min);
         let mut found = None;
         let tables = Tables::open(&folder.join("db"), options.cache_bytes, |db, space| {

@@ -265,3 +265,20 @@ fn torn_commit_is_dropped() {
     let damaged = head_after_crash(bench.folder.path(), |journal| journal[start - 60] ^= 1);
     assert!(damaged.is_err(), "{damaged:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn the_store_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |folder: &Path| std::fs::metadata(folder).unwrap().permissions().mode() & 0o777;
+    let data = tempdir().unwrap();
+    std::fs::set_permissions(data.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for folder in [data.path().join("store"), data.path().join("missing/store")] {
+        EmbeddedStore::open(&folder, &EmbeddedOptions::default()).unwrap().close();
+        assert_eq!((mode(&folder), mode(data.path())), (0o700, 0o755));
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        EmbeddedStore::open(&folder, &EmbeddedOptions::default()).unwrap().close();
+        assert_eq!(mode(&folder), 0o700, "one that was open to others");
+    }
+    assert_eq!(mode(&data.path().join("missing")), 0o700);
+}

@@ -1,21 +1,20 @@
 //! The link to the database: one client, and calls with a time limit.
 
+mod uri;
+
 use super::fault::{Fault, are_duplicates};
 use super::queries::{Collection, Filter};
-use crate::limits::{
-    MONGO_CALL_TIMEOUT, MONGO_CONNECT_TIMEOUT, MONGO_CONNECTIONS_MAX, MONGO_PROBE_INTERVAL, MONGO_SERVER_TIME,
-    MONGO_UPDATES_MAX,
-};
+use crate::limits::{MONGO_CALL_TIMEOUT, MONGO_OPEN_TIMEOUT, MONGO_SERVER_TIME, MONGO_UPDATES_MAX};
 use crate::store::StoreError;
 use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Database};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// What is known of the database's health.
 #[derive(Debug)]
@@ -55,6 +54,7 @@ pub(super) struct Link {
     client: Client,
     pub(super) database: Database,
     place: String,
+    open_until: Instant,
     /// What [`super::watch`] found last.
     pub(super) health: Health,
     /// A call has failed.
@@ -66,31 +66,21 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A link; nothing is sent yet. Must be called on the runtime that is to do the work.
+    /// A link; nothing is sent yet, but for looking up the name of a `mongodb+srv` URI. Must be called on the runtime that is to do the
+    /// work. [`MONGO_OPEN_TIMEOUT`] begins.
     pub(super) async fn new(uri: &str) -> Result<Self, StoreError> {
-        let unusable =
-            |error: Error| StoreError::Unavailable(format!("MONGODB_URI cannot be used: {}", without_secrets(uri, &error)));
-        let mut options = ClientOptions::parse(uri).await.map_err(unusable)?;
+        let open_until = Instant::now() + MONGO_OPEN_TIMEOUT;
+        let options = uri::read(uri, open_until).await?;
         let name = options.default_database.clone().unwrap_or_else(|| super::DEFAULT_DATABASE.to_owned());
-        options.app_name.get_or_insert_with(|| "starling".to_owned());
-        // What the promises rest on is not for the URI to decide.
-        options.write_concern = Some(write_concern());
-        options.read_concern = Some(ReadConcern::majority());
-        options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-        options.retry_writes = Some(true);
-        options.retry_reads = Some(true);
-        options.server_selection_timeout = Some(MONGO_CONNECT_TIMEOUT);
-        options.connect_timeout = Some(MONGO_CONNECT_TIMEOUT);
-        options.heartbeat_freq = Some(MONGO_PROBE_INTERVAL);
-        options.max_pool_size = Some(MONGO_CONNECTIONS_MAX);
         let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
         let place = format!("MongoDB at {}, database {name}", hosts.join(","));
-        let client = Client::with_options(options).map_err(unusable)?;
+        let client = Client::with_options(options).map_err(|error| uri::unusable(&error))?;
         let database = client.database(&name);
         Ok(Self {
             client,
             database,
             place,
+            open_until,
             health: Health::default(),
             trouble: Notify::new(),
             ended: Notify::new(),
@@ -104,6 +94,11 @@ impl Link {
         &self.place
     }
 
+    /// When a start must have reached the database.
+    pub(super) const fn open_until(&self) -> Instant {
+        self.open_until
+    }
+
     /// A collection.
     pub(super) fn collection<T: Send + Sync>(&self, collection: Collection) -> mongodb::Collection<T> {
         self.database.collection(collection.name())
@@ -111,8 +106,17 @@ impl Link {
 
     /// Runs a call with the time limit of all calls.
     pub(super) async fn call<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        self.judge(call, Fault::from).await
+    }
+
+    /// As [`Self::call`]; `meaning` says what an error means.
+    async fn judge<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+        meaning: impl FnOnce(Error) -> Fault,
+    ) -> Result<T, Fault> {
         let result = match tokio::time::timeout(MONGO_CALL_TIMEOUT, call).await {
-            Ok(result) => result.map_err(Fault::from),
+            Ok(result) => result.map_err(meaning),
             Err(_) => {
                 Err(Fault::Unknown(format!("the database did not answer within {} ms", MONGO_CALL_TIMEOUT.as_millis())))
             }
@@ -131,13 +135,27 @@ impl Link {
         })
     }
 
-    /// Runs a call that writes. Tests end the process, as it were, before any of them.
+    /// Runs a call that writes, and that the driver may try twice.
     pub(super) async fn write<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
         #[cfg(test)]
+        self.crash_or_go_on()?;
+        self.judge(call, Fault::of_repeated).await
+    }
+
+    /// Runs a call that writes, and that the driver makes once: a command, or a delete of many documents.
+    pub(super) async fn write_once<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        #[cfg(test)]
+        self.crash_or_go_on()?;
+        self.call(call).await
+    }
+
+    /// Tests end the process, as it were, before any write.
+    #[cfg(test)]
+    fn crash_or_go_on(&self) -> Result<(), Fault> {
         if self.writes_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             return Err(Fault::Unknown("the process has crashed".to_owned()));
         }
-        self.call(call).await
+        Ok(())
     }
 
     /// The first document of a filter.
@@ -251,7 +269,7 @@ impl Link {
     /// Deletes the documents of a filter.
     pub(super) async fn delete(&self, filter: Filter<'_>) -> Result<u64, Fault> {
         let collection = self.collection::<Document>(filter.shape.collection);
-        self.write(async { collection.delete_many(filter.document()).await }).await.map(|result| result.deleted_count)
+        self.write_once(async { collection.delete_many(filter.document()).await }).await.map(|result| result.deleted_count)
     }
 
     /// Makes an index if it is not there.
@@ -269,18 +287,4 @@ impl Link {
         self.ended.notify_one();
         self.client.clone().shutdown().immediate(true).await;
     }
-}
-
-/// What is wrong with a URI, unless that could show a part of a password.
-fn without_secrets(uri: &str, error: &Error) -> String {
-    if uri.contains('@') {
-        "it is not written as one (a password must be percent-encoded)".to_owned()
-    } else {
-        error.kind.to_string()
-    }
-}
-
-/// On stable storage of a majority, or the outcome is unknown.
-fn write_concern() -> WriteConcern {
-    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(MONGO_SERVER_TIME).build()
 }

@@ -6,7 +6,7 @@ use super::link::Link;
 use super::queries::{Collection, INDEXES, META, NODE};
 use super::retry::Pauses;
 use super::update::Statement;
-use crate::limits::{MONGO_INDEX_TIMEOUT, MONGO_OPEN_TIMEOUT};
+use crate::limits::MONGO_INDEX_TIMEOUT;
 use crate::store::{StoreError, StoreMeta};
 use client_protocol::NodeId;
 use mongodb::bson::doc;
@@ -61,7 +61,7 @@ impl NodeFile {
     /// Opens the file in `folder`.
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
         let unusable = |why: String| StoreError::Unavailable(format!("{}: {why}", folder.display()));
-        std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
+        crate::folder::make(folder).map_err(|error| unusable(error.to_string()))?;
         let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join("mongodb-node"));
         let file = file.map_err(|error| unusable(error.to_string()))?;
         match file.try_lock() {
@@ -95,7 +95,7 @@ impl NodeFile {
     }
 }
 
-/// Brings the database to this version's schema, and says what it and this node are. Tries for [`MONGO_OPEN_TIMEOUT`] to reach it.
+/// Brings the database to this version's schema, and says what it and this node are. Tries to reach it until [`Link::open_until`].
 pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreMeta, StoreError> {
     let mut last = "the database did not answer".to_owned();
     let reach = async {
@@ -111,7 +111,7 @@ pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreM
             pauses.pause().await;
         }
     };
-    let reached = tokio::time::timeout(MONGO_OPEN_TIMEOUT, reach).await;
+    let reached = tokio::time::timeout_at(link.open_until(), reach).await;
     let meta = match reached {
         Ok(meta) => meta?,
         Err(_) => return Err(StoreError::Unavailable(format!("{} cannot be used: {last}", link.place()))),

@@ -72,7 +72,7 @@ impl Link {
                 "ordered": false,
                 "writeConcern": { "w": "majority", "j": true, "wtimeout": MONGO_SERVER_TIME.as_millis() as i64 },
             };
-            let reply = self.write(self.database.run_command(command).into_future()).await?;
+            let reply = self.write_once(self.database.run_command(command).into_future()).await?;
             let reply: UpdateReply =
                 mongodb::bson::deserialize_from_document(reply).map_err(|error| Fault::Corrupt(error.to_string()))?;
             if let Some(error) = reply.write_concern_error {
