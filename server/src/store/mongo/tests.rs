@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod check;
 #[path = "../../../tests/mongo_server/mod.rs"]
 mod mongo_server;
 #[path = "../../../tests/store_suite/mod.rs"]
