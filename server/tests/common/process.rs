@@ -177,6 +177,11 @@ impl Server {
         assert!(status.success(), "{status}:\n{}", self.log());
     }
 
+    /// The URI of its database, if it has one of its own.
+    pub fn database_uri(&self) -> Option<&str> {
+        self.database.as_ref().map(|database| database.uri.as_str())
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the server does not run").id()
     }

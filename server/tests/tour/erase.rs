@@ -2,6 +2,7 @@
 
 use crate::admin;
 use crate::common::chat::{Chat, PASSWORD};
+use crate::common::mongo_server::documents_with;
 use crate::common::web::{Person, Web};
 use crate::common::{STEP, Server, Stored};
 use serde_json::{Value, json};
@@ -61,6 +62,11 @@ async fn takes_their_data_and_goes(stored: Stored) {
     assert_eq!(texts, ["Farewell", "Land in sight"]);
     assert_eq!(lines.last().unwrap(), &json!({ "type": "end", "messages": 2 }));
 
+    let secrets = ["land ahoy", "land in sight", "farewell", "ahoy", "sight", "ann@example.org"];
+    for secret in secrets {
+        let Some(uri) = server.database_uri() else { break };
+        assert!(!documents_with(uri, secret).await.is_empty(), "{secret} was never stored: the test would find nothing");
+    }
     let login = |chat: &Chat| chat.run(&["--profile", "ben", "login", "ben"]).code;
     assert_eq!(login(&chat), Some(0));
     let mut tail = chat.follow("ben", &["tail", &crew]);
@@ -75,6 +81,11 @@ async fn takes_their_data_and_goes(stored: Stored) {
         }
     }
     gone(&web, &ann, &ben, &crew, &left).await;
+    for secret in secrets {
+        // What is in the files of the embedded store is a matter of compaction: its own tests look at them.
+        let Some(uri) = server.database_uri() else { break };
+        assert_eq!(documents_with(uri, secret).await, [], "{secret} is still there");
+    }
     // The name is free again.
     let again = web.register("ann").await;
     assert_ne!(again.id, ann.id);
