@@ -167,6 +167,7 @@ fn run_scenario(scenario: Scenario, fault: Fault, workers: u32) -> LoadResult {
     let sessions = (0..scenario.sessions()).map(|index| SessionPlan {
         token: "token".to_owned(),
         room: Uuid::from_u128(u128::from(scenario.room_of(index)) + 1),
+        watched: vec![Uuid::from_u128(9)],
     });
     let sessions = sessions.collect();
     let protocol = Protocol::Native { address, server_name: "localhost".to_owned(), ca_pem };
@@ -224,7 +225,7 @@ fn sessions_join_and_leave_as_fast_as_they_can() {
 
 #[test]
 fn a_closed_loop_keeps_its_sends_in_flight() {
-    let scenario = Scenario { rooms: 2, members: 2, ..Scenario::durable_sends(4) }.timed(0.2, 0.5);
+    let scenario = Scenario { rooms: 2, members: 2, ..Scenario::durable_sends(4, 4) }.timed(0.2, 0.5);
     let result = run_scenario(scenario, Fault::None, 1);
     assert!(result.done > 16, "{} sends", result.done);
     assert_eq!((result.acked, result.unanswered, result.lost, result.held), (Some(result.sent), 0, 0, 0));

@@ -3,8 +3,6 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod chat;
-#[path = "../mongo_server/mod.rs"]
-pub mod mongo_server;
 pub mod process;
 pub mod raw;
 pub mod web;

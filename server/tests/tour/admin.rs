@@ -217,7 +217,7 @@ async fn a_backup_is_restored_and_copied() {
 
 /// From a folder into a database, and from there into another folder: nothing is lost on the way.
 fn through_mongodb(folder: &Path, from: &Path, restored: &[Value]) {
-    let database = crate::common::mongo_server::database();
+    let database = mongo_server::database();
     let uri = [("MONGODB_URI", database.uri.as_str())];
     let path = |place: &Path| place.to_str().unwrap().to_owned();
     let back = path(&folder.join("back"));

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../../../tests/mongo_server/mod.rs"]
-mod mongo_server;
 #[path = "../../../tests/store_suite/mod.rs"]
 mod store_suite;
 
