@@ -3,6 +3,7 @@
 
 use super::aside;
 use super::dial;
+use super::meter::Clock;
 use super::receiver::Receiver;
 use super::stamp;
 use super::tally::Tally;
@@ -19,6 +20,7 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{ClientFrame, Code, Command, DeviceId, Key, MINOR_VERSION, RoomId, ServerFrame};
 use quinn::VarInt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -163,19 +165,15 @@ impl Task {
             let Live { connection, send, receive, buffer, epoch, .. } = live;
             let receiver = Receiver::new(RoomId(self.way.plan.room), buffer, self.tally.clone());
             let reading = tokio::spawn(read(receive, receiver, self.tally.clone()));
-            let visits = self.visits;
+            let (visits, clock) = (self.visits, Arc::clone(&self.tally.clock));
             let parting = tokio::select! {
                 // First, so that what becomes due afterwards is kept for the next connection. Nothing is being written at that
                 // time: the pacer is silent before a storm, and visitors do not send.
                 biased;
                 _ = storm.wait_for(|storms| *storms), if !stormed => Parting::Storm,
-                () = visit(), if visits => Parting::Break,
+                () = visit(&clock), if visits => Parting::Break,
                 () = self.write(send) => return,
             };
-            if parting == Parting::Break && self.tally.clock.is_over(self.tally.clock.now_ns()) {
-                // It stays to the end, so that what was sent last arrives. Nothing is left to be written.
-                return drop(reading.await);
-            }
             stormed |= parting == Parting::Storm;
             reading.abort();
             connection.close(VarInt::from_u32(0), b"");
@@ -236,10 +234,13 @@ impl Task {
     }
 }
 
-/// How long a visitor stays: they must not march in step.
-async fn visit() {
+/// Ends when a visitor leaves: they must not march in step. When the measurement is over it stays, so that what was sent last arrives.
+async fn visit(clock: &Clock) {
     let part = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
     tokio::time::sleep(DAY_VISIT.mul_f64(0.5 + part)).await;
+    if clock.is_over(clock.now_ns()) {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn post(room: RoomId, due_ns: u64, body_bytes: u32) -> Command {
