@@ -2,11 +2,14 @@
 
 use crate::cli::Common;
 use crate::error::BenchError;
-use crate::limits::{ACHIEVED_MIN, RAMP_BISECTIONS, RAMP_RATE_MAX, SATURATED_P99_MS};
+use crate::limits::{ACHIEVED_MIN, SATURATED_P99_MS};
+use crate::pairs::{Compared, Comparison};
+use crate::ramp::{Saturation, climb};
 use crate::report::{self, Report};
 use crate::run;
 use crate::scenario::{Activity, Scenario};
-use crate::target::{Target, Targets};
+use crate::target::Targets;
+use crate::target::starling::Own;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -27,36 +30,6 @@ impl fmt::Display for NotApplicable {
     }
 }
 
-/// The highest rate that a target kept up with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Saturation {
-    /// The target.
-    pub target: String,
-    /// The scenario's name.
-    pub scenario: String,
-    /// Deliveries a second that were kept up with; 0 where not even the first rate was.
-    pub saturation_per_s: f64,
-    /// The lowest rate tried that was not; `None` where the harness's own bound ended it.
-    pub failed_per_s: Option<f64>,
-    /// At a rate that was too much the load process was busy: the target may be able to do more.
-    pub harness_was_busy: bool,
-}
-
-impl fmt::Display for Saturation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}: saturated at {:.0} deliveries/s, ", self.scenario, self.target, self.saturation_per_s)?;
-        match self.failed_per_s {
-            Some(rate) => write!(f, "{rate:.0} was too much")?,
-            None => f.write_str("no rate failed")?,
-        }
-        f.write_str(if self.harness_was_busy {
-            "; the load process was busy, so that it may be able to do more"
-        } else {
-            ""
-        })
-    }
-}
-
 /// Everything that was found, for the report in HTML.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Findings {
@@ -68,6 +41,8 @@ pub struct Findings {
     pub missing: Vec<String>,
     /// Ends of ramps.
     pub saturations: Vec<Saturation>,
+    /// Comparisons of two sides.
+    pub compared: Vec<Compared>,
 }
 
 /// Runs of a command line.
@@ -80,6 +55,12 @@ pub struct Campaign<'a> {
 }
 
 impl<'a> Campaign<'a> {
+    /// For comparisons of our own servers.
+    #[must_use]
+    pub fn of_own(common: &'a Common) -> Self {
+        Self { common, targets: Vec::new(), findings: Findings::default(), machine_said: false, good: true }
+    }
+
     /// Finds the targets; what cannot be had is said, and the campaign has failed.
     ///
     /// # Errors
@@ -131,6 +112,46 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
+    /// Runs both sides of each comparison in turn, in every second round in the other order, and prints the ratios.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchError`] where no figures could be had.
+    pub fn compare(&mut self, comparisons: &[Comparison]) -> Result<(), BenchError> {
+        let common = self.common;
+        if common.address.is_some() || !common.peers.is_empty() {
+            return Err(BenchError::Usage("comparisons are of servers that we start, without peers".to_owned()));
+        }
+        for side in comparisons.iter().flat_map(|comparison| &comparison.sides) {
+            side.scenario.check()?;
+        }
+        let own = common.own()?;
+        for comparison in comparisons {
+            let servers = [0, 1].map(|side| {
+                let side = &comparison.sides[side];
+                let mut arguments = own.arguments.clone();
+                arguments.extend(side.arguments.iter().map(|argument| (*argument).to_owned()));
+                Own { name: side.server.to_owned(), arguments, ..own.clone() }
+            });
+            let mut reports = [Vec::new(), Vec::new()];
+            for number in 1..=common.rounds {
+                let order = if number % 2 == 1 { [0, 1] } else { [1, 0] };
+                for side in order {
+                    let round = run::round(&servers[side], &comparison.sides[side].scenario, &common.load())?;
+                    reports[side].push(self.reported(&round, number)?);
+                }
+            }
+            match Compared::of(comparison, &reports[0], &reports[1]) {
+                Some(compared) => {
+                    self.print(&compared)?;
+                    self.findings.compared.push(compared);
+                }
+                None => self.good = false,
+            }
+        }
+        Ok(())
+    }
+
     /// Indices of the targets for which `scenario` makes sense; says so of the others.
     fn applicable(&mut self, scenario: &Scenario) -> Result<Vec<usize>, BenchError> {
         let mut applicable = Vec::new();
@@ -148,8 +169,12 @@ impl<'a> Campaign<'a> {
     }
 
     fn round(&mut self, target: usize, scenario: &Scenario, number: u32) -> Result<Report, BenchError> {
-        let target: &dyn Target = self.targets[target].as_ref();
-        let report = Report::of(&run::round(target, scenario, &self.common.load())?, number);
+        let round = run::round(self.targets[target].as_ref(), scenario, &self.common.load())?;
+        self.reported(&round, number)
+    }
+
+    fn reported(&mut self, round: &run::Round, number: u32) -> Result<Report, BenchError> {
+        let report = Report::of(round, number);
         // A ramp fails on purpose.
         self.good &= report.problems.is_empty();
         self.show(&report)?;
@@ -241,50 +266,5 @@ impl Report {
     #[must_use]
     pub fn keeps_up(&self) -> bool {
         self.latency.p99_ms < SATURATED_P99_MS && self.achieved_part() >= ACHIEVED_MIN
-    }
-}
-
-/// Doubles the rate until `keeps_up` says no, then bisects. Returns the highest rate kept up with, and the lowest one that was not.
-fn climb(first: f64, mut keeps_up: impl FnMut(f64) -> Result<bool, BenchError>) -> Result<(f64, Option<f64>), BenchError> {
-    let (mut kept, mut rate) = (0.0, first);
-    while keeps_up(rate)? {
-        kept = rate;
-        rate *= 2.0;
-        if rate > RAMP_RATE_MAX {
-            return Ok((kept, None));
-        }
-    }
-    let mut failed = rate;
-    for _ in 0..RAMP_BISECTIONS {
-        let middle = f64::midpoint(kept, failed);
-        if keeps_up(middle)? { kept = middle } else { failed = middle }
-    }
-    Ok((kept, Some(failed)))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_ramp_ends_near_the_rate_that_is_too_much() {
-        let mut tried = Vec::new();
-        let found = climb(20_000.0, |rate| {
-            tried.push(rate);
-            Ok(rate <= 100_000.0)
-        });
-        let (kept, failed) = found.unwrap();
-        assert_eq!(tried[..4], [20_000.0, 40_000.0, 80_000.0, 160_000.0]);
-        assert!(kept <= 100_000.0 && failed.unwrap() > 100_000.0 && failed.unwrap() - kept <= 80_000.0 / 8.0);
-    }
-
-    #[test]
-    fn a_ramp_ends_at_the_harness_own_bound_or_below_the_first_rate() {
-        let (kept, failed) = climb(20_000.0, |_| Ok(true)).unwrap();
-        assert!(kept <= RAMP_RATE_MAX && kept * 2.0 > RAMP_RATE_MAX && failed.is_none());
-        let (kept, failed) = climb(20_000.0, |_| Ok(false)).unwrap();
-        assert_eq!(kept, 0.0);
-        assert!(failed.unwrap() < 20_000.0);
     }
 }

@@ -52,6 +52,19 @@ pub enum Protocol {
         /// Cores to pin it to.
         cores: Option<String>,
     },
+    /// No server either, but a database ([`crate::load::inserts`]): the load process writes to it, and is what is measured.
+    Inserts {
+        /// Names the database.
+        uri: String,
+        /// Connections that the writers share.
+        connections: u32,
+        /// Messages of an insert.
+        batch: u32,
+        /// What a message looks like, BSON.
+        document: Vec<u8>,
+        /// Cores to pin it to.
+        cores: Option<String>,
+    },
     /// Binary messages over a WebSocket over TLS, as `bench/peers/uws.js` says.
     WebSocket {
         /// Where the server listens.
@@ -88,6 +101,15 @@ impl Protocol {
     pub const fn acknowledges(&self) -> bool {
         !matches!(self, Self::Nats { .. } | Self::Mqtt { .. } | Self::Aead { .. })
     }
+
+    /// Where there is no server: the cores for the load process, which is what is measured.
+    #[must_use]
+    pub const fn alone(&self) -> Option<&Option<String>> {
+        match self {
+            Self::Aead { cores } | Self::Inserts { cores, .. } => Some(cores),
+            _ => None,
+        }
+    }
 }
 
 /// Who a session is and what it reads.
@@ -97,6 +119,8 @@ pub struct SessionPlan {
     pub token: String,
     /// The room that it subscribes to and posts in.
     pub room: Uuid,
+    /// Users whose presence it watches, where the scenario has presence.
+    pub watched: Vec<Uuid>,
 }
 
 /// What the load process says.
@@ -187,7 +211,7 @@ mod tests {
                 server_name: "localhost".into(),
                 ca_pem: "-----BEGIN CERTIFICATE-----\n".into(),
             },
-            sessions: vec![SessionPlan { token: "a.b.c".into(), room: Uuid::nil() }],
+            sessions: vec![SessionPlan { token: "a.b.c".into(), room: Uuid::nil(), watched: vec![Uuid::nil()] }],
             workers: 1,
         };
         let line = serde_json::to_string(&plan).unwrap();

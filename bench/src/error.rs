@@ -22,6 +22,9 @@ pub enum BenchError {
     /// A peer cannot be had.
     #[error("a peer: {0}")]
     Peer(String),
+    /// The database under the server, or beside it.
+    #[error("the database: {0}")]
+    Database(String),
     /// A REST call failed.
     #[error("{call}: {why}")]
     Rest {

@@ -9,7 +9,8 @@
 //! | [`floor`] | what delivering costs at least |
 //! | [`control`] | JSON lines between the two processes |
 //! | [`procfs`], [`machine`] | what the kernel says about a process and about the machine |
-//! | [`campaign`] | rounds of scenarios and targets in turn; the ramp |
+//! | [`pairs`] | what is compared with what, and what the ratio should be |
+//! | [`campaign`], [`ramp`] | rounds of scenarios and targets in turn; the ramp |
 //! | [`run`] | one round: start, populate, load, sample, stop |
 //! | [`report`] | figures, verdict, text and JSON |
 //! | [`html`] | the whole campaign as one page |
@@ -27,8 +28,10 @@ pub mod html;
 pub mod limits;
 pub mod load;
 pub mod machine;
+pub mod pairs;
 pub mod presets;
 pub mod procfs;
+pub mod ramp;
 pub mod report;
 pub mod run;
 pub mod scenario;

@@ -10,6 +10,8 @@ pub const SENDS_PER_S_MAX: f64 = 200_000.0;
 pub const RUN_SECONDS_MAX: f64 = 400.0;
 /// Rounds of a run.
 pub const ROUNDS_MAX: u32 = 100;
+/// Rounds whose ratios are shown one by one.
+pub const ROUNDS_SHOWN: usize = 12;
 /// Threads of the load process.
 pub const WORKERS_MAX: u32 = 64;
 /// UDP sockets of a worker; its connections are spread over them.
@@ -21,7 +23,11 @@ pub const BODY_BYTES_MIN: u32 = 16;
 /// Connections that a worker opens at a time. Servers bound handshakes in flight.
 pub const CONNECTING_MAX: usize = 32;
 /// Attempts to open one connection.
-pub const CONNECT_ATTEMPTS: u32 = 5;
+pub const CONNECT_ATTEMPTS: u32 = 9;
+/// Pause before the second attempt; before each further one it is twice as long.
+pub const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+pub const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// Time for one attempt, from the first packet to the reply to Subscribe.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sends of one session that are due and not yet written; one more is not sent and counts as held back.
@@ -52,6 +58,14 @@ pub const DAY_TYPING_INTERVAL: Duration = Duration::from_secs(4);
 pub const DAY_HISTORY_INTERVAL: Duration = Duration::from_secs(10);
 /// Messages that it asks for.
 pub const DAY_HISTORY_LIMIT: u32 = 50;
+/// It says this often that it is away, or back.
+pub const DAY_MOOD_INTERVAL: Duration = Duration::from_secs(10);
+/// One session in so many of a mixed day comes and goes.
+pub const DAY_VISITORS_EACH: u32 = 10;
+/// So long it stays.
+pub const DAY_VISIT: Duration = Duration::from_secs(8);
+/// So long it is gone: longer than the time within which presence is told, so that others see it.
+pub const DAY_ABSENCE: Duration = Duration::from_secs(2);
 /// Joins that a worker has under way in the scenario that measures them.
 pub const JOINING_MAX: usize = 16;
 /// Silence before all connections are dropped, so that no send is under way.
@@ -76,6 +90,14 @@ pub const REST_IN_FLIGHT: usize = 32;
 pub const REST_ATTEMPTS: u32 = 20;
 /// Time for a REST call.
 pub const REST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a conversation with the database before and after a round.
+pub const DATABASE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Messages that are passed over in search of one that is like all others.
+pub const SAMPLE_SKIPPED: u64 = 100;
+/// Messages of an insert, at most.
+pub const INSERT_BATCH_MAX: u32 = 1_000;
+/// Connections to a database, at most.
+pub const INSERT_CONNECTIONS_MAX: u32 = 1_000;
 /// Time for the server to say where it listens.
 pub const SERVER_START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for the server to stop before it is killed.
@@ -108,6 +130,7 @@ pub const OTHERS_CORES_MAX: f64 = 0.1;
 pub const MEMORY_SESSIONS_MIN: u32 = 100;
 
 const _: () = assert!(BODY_BYTES_MIN as usize >= crate::load::stamp::STAMP_BYTES);
+const _: () = assert!(DAY_ABSENCE.as_millis() < DRAIN_TIMEOUT.as_millis());
 const _: () = assert!(DAY_TYPING_INTERVAL.as_millis() as u64 >= client_protocol::limits::TYPING_INTERVAL_MS);
 const _: () = assert!(client_protocol::limits::OPEN_REQUESTS_MAX <= SEND_QUEUE_MAX);
 const _: () = assert!(CONNECTED_TIMEOUT.as_secs() as f64 + RUN_SECONDS_MAX < 600.0, "an access token must outlive the run");

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use starling_bench::campaign::Campaign;
-use starling_bench::cli::{Cli, Common, What};
+use starling_bench::cli::{Cli, Common, CompareArgs, What};
 use starling_bench::error::BenchError;
 use starling_bench::scenario::Scenario;
 use starling_bench::{floor, html, load};
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         What::Run(args) => measure(&args.scenarios(), &args.common, args.ramp),
+        What::Compare(args) => compare(&args),
         What::Latency(args) => measure(&[args.scenario()], &args.common, false),
         What::FloorQuic { cert, key } => floor::quic::serve(&cert, &key).map(|()| true),
         What::Load => load::run(&mut std::io::stdin().lock(), &mut std::io::stdout().lock()).map(|()| true),
@@ -29,8 +30,19 @@ fn main() -> ExitCode {
 fn measure(scenarios: &[Scenario], common: &Common, ramp: bool) -> Result<bool, BenchError> {
     let mut campaign = Campaign::new(common)?;
     let ran = if ramp { campaign.ramp(scenarios) } else { campaign.measure(scenarios) };
+    end(campaign, common, ran)
+}
+
+/// Compares; `false` if a round failed. A goal that is not reached is a finding, no failure.
+fn compare(args: &CompareArgs) -> Result<bool, BenchError> {
+    let mut campaign = Campaign::of_own(&args.common);
+    let ran = campaign.compare(&args.comparisons());
+    end(campaign, &args.common, ran)
+}
+
+/// Writes the page, if one is wanted. What was found before an error is worth one too.
+fn end(campaign: Campaign<'_>, common: &Common, ran: Result<(), BenchError>) -> Result<bool, BenchError> {
     let (findings, good) = campaign.end();
-    // What was found before an error is worth a page too.
     if let Some(path) = &common.html {
         std::fs::write(path, html::page(&findings)).map_err(BenchError::io(path.display().to_string()))?;
         eprintln!("starling-bench: the report is in {}", path.display());

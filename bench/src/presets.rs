@@ -29,7 +29,7 @@ pub enum Named {
     /// Slow readers: one session in ten stops reading.
     #[value(name = "G", alias = "g")]
     G,
-    /// Mixed day: chat, typing, read marks, history.
+    /// Mixed day: chat, typing, presence, read marks, history; some come and go.
     #[value(name = "H", alias = "h")]
     H,
     /// A, B and C, one after the other.
@@ -59,14 +59,14 @@ impl Named {
 
     /// The scenario; for those that stand for several, the first.
     #[must_use]
-    pub fn scenario(self, deliveries_per_s: f64, connections: u32, in_flight: u32) -> Scenario {
+    pub fn scenario(self, deliveries_per_s: f64, connections: u32, (senders, in_flight): (u32, u32)) -> Scenario {
         match self {
             Self::A | Self::All | Self::Every => Scenario::one_room(deliveries_per_s),
             Self::B => Scenario::many_rooms(deliveries_per_s),
             Self::Big => Scenario::big_room(deliveries_per_s),
             Self::C => Scenario::idle(connections),
             Self::D => Scenario::joins(),
-            Self::E => Scenario::durable_sends(in_flight),
+            Self::E => Scenario::durable_sends(senders, in_flight),
             Self::F => Scenario::storm(deliveries_per_s),
             Self::G => Scenario::slow_readers(deliveries_per_s),
             Self::H => Scenario::mixed_day(deliveries_per_s),
@@ -106,10 +106,10 @@ impl Scenario {
         Self { activity: Activity::Join, ..Self::talk("D", 20, 10, 0.0) }
     }
 
-    /// E: 500 senders in rooms of 2, each with `in_flight` sends unanswered.
+    /// E: senders in rooms of 2, at least `senders` of them, each with `in_flight` sends unanswered.
     #[must_use]
-    pub fn durable_sends(in_flight: u32) -> Self {
-        Self { activity: Activity::Closed { in_flight }, ..Self::talk("E", 250, 2, 0.0) }
+    pub fn durable_sends(senders: u32, in_flight: u32) -> Self {
+        Self { activity: Activity::Closed { in_flight }, ..Self::talk("E", senders.div_ceil(2), 2, 0.0) }
     }
 
     /// F: the sessions of B, who talk a tenth as much, are dropped and resume.
@@ -124,7 +124,7 @@ impl Scenario {
         Self { activity: Activity::Slow { percent: 10 }, ..Self::talk("G", 1, 200, deliveries_per_s) }
     }
 
-    /// H: B at a quarter of its rate, with typing, read marks and history beside it.
+    /// H: B at a quarter of its rate, with typing, presence, read marks and history beside it; one session in ten comes and goes.
     #[must_use]
     pub fn mixed_day(deliveries_per_s: f64) -> Self {
         Self { activity: Activity::Mixed, ..Self::talk("H", 100, 10, deliveries_per_s / 4.0) }
@@ -152,6 +152,7 @@ impl Scenario {
             senders: Senders::All,
             body_bytes: 128,
             activity: Activity::Talk,
+            beside: None,
             warmup_s: 5.0,
             measure_s: 20.0,
         }
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(Scenario::idle(1).sessions(), 100);
         let big = Scenario::big_room(20_000.0);
         assert_eq!((big.sessions(), big.sends_per_s), (5_000, 4.0));
-        let (joins, durable) = (Scenario::joins(), Scenario::durable_sends(8));
+        let (joins, durable) = (Scenario::joins(), Scenario::durable_sends(500, 8));
         for scenario in [a, b, idle, latency, big, joins, durable, Scenario::storm(2e4), Scenario::mixed_day(2e4)] {
             scenario.check().unwrap();
         }
@@ -191,7 +192,10 @@ mod tests {
         assert_eq!((slow.slow_sessions(), slow.sender_count(), slow.sends_per_s), (20, 180, 100.0));
         assert!(slow.is_slow(180) && !slow.is_slow(179) && !slow.takes_latency(180));
         assert_eq!(slow.deliveries_per_s(), 18_000.0);
+        let day = Scenario::mixed_day(20_000.0);
+        assert_eq!((day.visitors(), day.sender_count(), day.deliveries_per_s()), (100, 900, 5_000.0));
+        assert!(day.is_visitor(900) && !day.is_visitor(899) && !day.takes_latency(900) && day.takes_latency(899));
         assert!(!Scenario::one_room(1.0).is_slow(199));
-        assert!(Scenario::durable_sends(0).check().is_err() && Scenario::durable_sends(33).check().is_err());
+        assert!(Scenario::durable_sends(500, 0).check().is_err() && Scenario::durable_sends(500, 33).check().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! One round: start the server, bring users and rooms, start the load process, sample while it measures, stop everything.
 
-use crate::control::{GO, LoadResult, Plan, Protocol, Said};
+use crate::control::{GO, LoadResult, Plan, Said};
 use crate::error::BenchError;
 use crate::limits::{CONNECTED_TIMEOUT, LOAD_SLACK};
 use crate::machine::Machine;
@@ -38,6 +38,8 @@ pub struct Round {
     pub rss_connected: Option<u64>,
     /// What the server used while measured.
     pub server: Option<Usage>,
+    /// What the database used while measured; where the server has one, and its process is known.
+    pub database: Option<Usage>,
     /// What the load process used while measured.
     pub clients: Usage,
     /// Its threads.
@@ -72,22 +74,26 @@ fn loaded(
     options: &LoadOptions,
 ) -> Result<Round, BenchError> {
     let (protocol, sessions) = running.populate(scenario)?;
-    // The floor without a server is the load process itself.
-    let alone = matches!(protocol, Protocol::Aead { .. });
-    let cores = if let Protocol::Aead { cores } = &protocol { cores.clone() } else { options.cores.clone() };
+    // Where there is no server, the load process itself is what is measured.
+    let alone = protocol.alone().is_some();
+    let cores = protocol.alone().unwrap_or(&options.cores).clone();
     let before = running.pid().map(Sample::of).transpose()?;
     let plan = Plan { scenario: scenario.clone(), protocol, sessions, workers: options.workers };
     let mut load = Load::start(&plan, cores.as_deref())?;
     let load_pid = load.process.pid();
     let server_pid = if alone { Some(load_pid) } else { running.pid() };
+    let database_pid = running.database_pid();
     let sample = || server_pid.map(Sample::of).transpose();
+    let database = || database_pid.map(Sample::of).transpose();
     let Said::Connected { took_ms } = load.hear(CONNECTED_TIMEOUT)? else { return Err(unexpected()) };
     load.tell(GO)?;
     let Said::Measuring = load.hear(seconds(scenario.warmup_s))? else { return Err(unexpected()) };
     let events_from = running.progress();
     let (server_from, clients_from, busy_from) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
+    let database_from = database()?;
     let Said::Measured = load.hear(seconds(scenario.measure_s))? else { return Err(unexpected()) };
     let (server_to, clients_to, busy_to) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
+    let database = database_from.zip(database()?).map(|(from, to)| from.until(&to));
     let batch = events_from.zip(running.progress()).and_then(|(from, to)| to.events_per_tick(&from));
     let Said::Done(result) = load.hear(Duration::ZERO)? else { return Err(unexpected()) };
     load.end();
@@ -95,6 +101,7 @@ fn loaded(
     let clients = if alone { Usage::default() } else { clients_from.until(&clients_to) };
     let rss_connected = server_from.as_ref().map(|sample| sample.rss);
     let server = server_from.zip(server_to).map(|(from, to)| from.until(&to));
+    let known_s = clients.cpu_s + database.as_ref().map_or(0.0, |usage| usage.cpu_s);
     Ok(Round {
         target: target.name().to_owned(),
         scenario: scenario.clone(),
@@ -102,8 +109,9 @@ fn loaded(
         connect_ms: (!alone).then_some(took_ms),
         rss_before: before.map(|sample| sample.rss),
         rss_connected,
-        others_cpu_s: server.as_ref().map(|usage| (busy_s - usage.cpu_s - clients.cpu_s).max(0.0)),
+        others_cpu_s: server.as_ref().map(|usage| (busy_s - usage.cpu_s - known_s).max(0.0)),
         server,
+        database,
         batch,
         clients,
         workers: options.workers,

@@ -1,7 +1,7 @@
 //! What is asked of a server. A scenario knows no protocol: the same one is for every target.
 
 use crate::error::BenchError;
-use crate::limits::{BODY_BYTES_MIN, RUN_SECONDS_MAX, SENDS_PER_S_MAX, SESSIONS_MAX};
+use crate::limits::{BODY_BYTES_MIN, DAY_VISITORS_EACH, RUN_SECONDS_MAX, SENDS_PER_S_MAX, SESSIONS_MAX};
 use serde::{Deserialize, Serialize};
 
 /// Which sessions send.
@@ -34,22 +34,47 @@ pub enum Activity {
         /// How many of 100.
         percent: u32,
     },
-    /// Talk, and beside it typing, read marks and history.
+    /// Talk, and beside it typing, presence, read marks and history; some sessions come and go. Those do not send, and their latency
+    /// does not count.
     Mixed,
 }
 
-/// Rooms, members and load. Every user is a member of one room, and every session is subscribed to its user's room.
+/// Rooms beside those that are measured: what they do costs the server, and its latency is not taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Scenario {
-    /// What reports call it.
-    pub name: String,
+pub struct Beside {
     /// Rooms.
     pub rooms: u32,
     /// Users in each room.
     pub members: u32,
     /// Sessions of each user.
     pub devices: u32,
-    /// Sends a second, all rooms together; 0: nobody sends.
+    /// Sends a second, all these rooms together, by all their sessions in turn.
+    pub sends_per_s: f64,
+}
+
+impl Beside {
+    const fn users(&self) -> u32 {
+        self.rooms * self.members
+    }
+
+    const fn sessions(&self) -> u32 {
+        self.users() * self.devices
+    }
+}
+
+/// Rooms, members and load. Every user is a member of one room, and every session is subscribed to its user's room. Indices of rooms,
+/// users and sessions begin with those that are measured; those of the rooms beside follow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// What reports call it.
+    pub name: String,
+    /// Rooms that are measured.
+    pub rooms: u32,
+    /// Users in each of them.
+    pub members: u32,
+    /// Sessions of each of these users.
+    pub devices: u32,
+    /// Sends a second, all these rooms together; 0: nobody sends.
     pub sends_per_s: f64,
     /// Which sessions send.
     pub senders: Senders,
@@ -57,6 +82,8 @@ pub struct Scenario {
     pub body_bytes: u32,
     /// What the sessions do.
     pub activity: Activity,
+    /// More rooms.
+    pub beside: Option<Beside>,
     /// Time under load before anything is counted, in seconds.
     pub warmup_s: f64,
     /// Time that is measured, in seconds.
@@ -77,11 +104,16 @@ impl Scenario {
     /// [`BenchError::Usage`] names the bound that is left.
     pub fn check(&self) -> Result<(), BenchError> {
         let ensure = |holds: bool, what: String| if holds { Ok(()) } else { Err(BenchError::Usage(what)) };
-        let sessions = u64::from(self.rooms) * u64::from(self.members) * u64::from(self.devices);
-        ensure((1..=u64::from(SESSIONS_MAX)).contains(&sessions), format!("1 to {SESSIONS_MAX} sessions, not {sessions}"))?;
+        let product = |rooms, members, devices| u64::from(rooms) * u64::from(members) * u64::from(devices);
+        let measured = product(self.rooms, self.members, self.devices);
+        let beside = self.beside.as_ref().map(|beside| product(beside.rooms, beside.members, beside.devices));
+        ensure(measured > 0 && beside != Some(0), "rooms without sessions".to_owned())?;
+        let sessions = measured + beside.unwrap_or(0);
+        ensure(sessions <= u64::from(SESSIONS_MAX), format!("1 to {SESSIONS_MAX} sessions, not {sessions}"))?;
+        let sends_per_s = self.sends_per_s + self.beside.as_ref().map_or(0.0, |beside| beside.sends_per_s);
         ensure(
-            (0.0..=SENDS_PER_S_MAX).contains(&self.sends_per_s),
-            format!("0 to {SENDS_PER_S_MAX} sends a second, not {}", self.sends_per_s),
+            (0.0..=SENDS_PER_S_MAX).contains(&sends_per_s),
+            format!("0 to {SENDS_PER_S_MAX} sends a second, not {sends_per_s}"),
         )?;
         let bodies = BODY_BYTES_MIN..=client_protocol::limits::BODY_BYTES_MAX as u32;
         ensure(bodies.contains(&self.body_bytes), format!("{bodies:?} bytes of body, not {}", self.body_bytes))?;
@@ -94,36 +126,90 @@ impl Scenario {
         ensure(seconds <= RUN_SECONDS_MAX, format!("at most {RUN_SECONDS_MAX} s of warm-up and measurement, not {seconds}"))
     }
 
-    /// Users.
+    /// Sessions of the rooms that are measured.
     #[must_use]
-    pub const fn users(&self) -> u32 {
+    pub const fn measured_sessions(&self) -> u32 {
+        self.measured_users() * self.devices
+    }
+
+    const fn measured_users(&self) -> u32 {
         self.rooms * self.members
     }
 
-    /// Sessions. Session `i` belongs to user `i % users()`.
-    #[must_use]
-    pub const fn sessions(&self) -> u32 {
-        self.users() * self.devices
+    /// A figure of the rooms beside; 0 where there are none.
+    fn beside(&self, figure: impl Fn(&Beside) -> u32) -> u32 {
+        self.beside.as_ref().map_or(0, figure)
     }
 
-    /// The room of a user or a session (the same, since sessions go by users): neighbours are in different rooms, so that sends in
-    /// turn go to the rooms in turn.
+    /// All rooms.
     #[must_use]
-    pub const fn room_of(&self, index: u32) -> u32 {
-        index % self.rooms
+    pub fn all_rooms(&self) -> u32 {
+        self.rooms + self.beside(|beside| beside.rooms)
     }
 
-    /// Sessions that get each message.
+    /// All users.
+    #[must_use]
+    pub fn users(&self) -> u32 {
+        self.measured_users() + self.beside(Beside::users)
+    }
+
+    /// All sessions.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.measured_sessions() + self.beside(Beside::sessions)
+    }
+
+    /// The user of a session.
+    #[must_use]
+    pub fn user_of(&self, session: u32) -> u32 {
+        match session.checked_sub(self.measured_sessions()) {
+            None => session % self.measured_users(),
+            Some(session) => self.measured_users() + session % self.beside(Beside::users).max(1),
+        }
+    }
+
+    /// The room of a user: neighbours are in different rooms, so that sends in turn go to the rooms in turn.
+    #[must_use]
+    pub fn room_of_user(&self, user: u32) -> u32 {
+        match user.checked_sub(self.measured_users()) {
+            None => user % self.rooms,
+            Some(user) => self.rooms + user % self.beside(|beside| beside.rooms).max(1),
+        }
+    }
+
+    /// The room of a session.
+    #[must_use]
+    pub fn room_of(&self, session: u32) -> u32 {
+        self.room_of_user(self.user_of(session))
+    }
+
+    /// The users whose presence a session watches: all of its room, itself too, in the scenario that has presence.
+    pub fn watched_by(&self, session: u32) -> impl Iterator<Item = u32> {
+        let users = if self.activity == Activity::Mixed { self.measured_users() } else { 0 };
+        let (room, rooms) = (self.room_of(session), self.rooms);
+        (0..users).filter(move |user| user % rooms == room).take(client_protocol::limits::PRESENCE_WATCH_MAX)
+    }
+
+    /// The user who makes a room: the first of its members.
+    #[must_use]
+    pub fn owner_of(&self, room: u32) -> u32 {
+        match room.checked_sub(self.rooms) {
+            None => room,
+            Some(room) => self.measured_users() + room,
+        }
+    }
+
+    /// Sessions that get each message of a room that is measured.
     #[must_use]
     pub const fn receivers(&self) -> u32 {
         self.members * self.devices
     }
 
-    /// How many sessions never read: the last ones.
+    /// How many sessions never read: the last ones of those that are measured.
     #[must_use]
     pub const fn slow_sessions(&self) -> u32 {
         match self.activity {
-            Activity::Slow { percent } => self.sessions() * percent / 100,
+            Activity::Slow { percent } => self.measured_sessions() * percent / 100,
             _ => 0,
         }
     }
@@ -131,14 +217,31 @@ impl Scenario {
     /// Whether this session never reads.
     #[must_use]
     pub const fn is_slow(&self, session: u32) -> bool {
-        session >= self.sessions() - self.slow_sessions()
+        let measured = self.measured_sessions();
+        session >= measured - self.slow_sessions() && session < measured
     }
 
-    /// How many sessions send: the first ones.
+    /// How many sessions come and go: the last ones of those that are measured.
+    #[must_use]
+    pub const fn visitors(&self) -> u32 {
+        match self.activity {
+            Activity::Mixed => self.measured_sessions() / DAY_VISITORS_EACH,
+            _ => 0,
+        }
+    }
+
+    /// Whether this session comes and goes.
+    #[must_use]
+    pub const fn is_visitor(&self, session: u32) -> bool {
+        let measured = self.measured_sessions();
+        session >= measured - self.visitors() && session < measured
+    }
+
+    /// How many sessions of the rooms that are measured send: the first ones.
     #[must_use]
     pub const fn sender_count(&self) -> u32 {
         match self.senders {
-            Senders::All => self.sessions() - self.slow_sessions(),
+            Senders::All => self.measured_sessions() - self.slow_sessions() - self.visitors(),
             Senders::First => self.rooms,
         }
     }
@@ -147,16 +250,18 @@ impl Scenario {
     #[must_use]
     pub const fn takes_latency(&self, session: u32) -> bool {
         match self.senders {
-            Senders::All => !self.is_slow(session),
-            Senders::First => session >= self.rooms,
+            Senders::All => session < self.measured_sessions() - self.slow_sessions() - self.visitors(),
+            Senders::First => session >= self.rooms && session < self.measured_sessions(),
         }
     }
 
-    /// Deliveries a second that the sends make, to sessions that read.
+    /// Deliveries a second that all sends make, to sessions that read.
     #[must_use]
     pub fn deliveries_per_s(&self) -> f64 {
-        let reading = f64::from(self.sessions() - self.slow_sessions()) / f64::from(self.sessions());
-        self.sends_per_s * f64::from(self.receivers()) * reading
+        let reading = f64::from(self.measured_sessions() - self.slow_sessions()) / f64::from(self.measured_sessions());
+        let beside =
+            self.beside.as_ref().map_or(0.0, |beside| beside.sends_per_s * f64::from(beside.members * beside.devices));
+        self.sends_per_s * f64::from(self.receivers()) * reading + beside
     }
 }
 
@@ -171,6 +276,22 @@ mod tests {
         for room in 0..b.rooms {
             assert_eq!((0..b.sessions()).filter(|session| b.room_of(*session) == room).count(), 10);
         }
+    }
+
+    #[test]
+    fn rooms_beside_come_after_those_that_are_measured() {
+        let beside = Beside { rooms: 2, members: 3, devices: 2, sends_per_s: 1.0 };
+        let b = Scenario { beside: Some(beside), ..Scenario::many_rooms(20_000.0) };
+        assert_eq!((b.users(), b.sessions(), b.all_rooms(), b.measured_sessions()), (1_006, 1_012, 102, 1_000));
+        assert_eq!((b.user_of(999), b.user_of(1_000), b.user_of(1_006)), (999, 1_000, 1_000));
+        assert_eq!((b.room_of(99), b.room_of(1_000), b.room_of(1_001), b.room_of(1_002)), (99, 100, 101, 100));
+        assert_eq!((b.owner_of(99), b.owner_of(100), b.owner_of(101)), (99, 1_000, 1_001));
+        assert!((0..102).all(|room| b.room_of_user(b.owner_of(room)) == room));
+        assert!(b.takes_latency(999) && !b.takes_latency(1_000));
+        assert_eq!(b.deliveries_per_s(), 20_006.0);
+        assert!(b.check().is_ok());
+        let none = Beside { rooms: 2, members: 0, devices: 2, sends_per_s: 1.0 };
+        assert!(Scenario { beside: Some(none), ..Scenario::many_rooms(20_000.0) }.check().is_err());
     }
 
     #[test]

@@ -83,8 +83,11 @@ async fn session(acceptor: TlsAcceptor, stream: TcpStream, subjects: Subjects, f
 fn run(forgetful: bool) -> LoadResult {
     let scenario = Scenario { rooms: 2, members: 3, sends_per_s: 60.0, ..Scenario::many_rooms(0.0) }.timed(0.5, 0.5);
     let (address, ca_pem) = serve(forgetful);
-    let session =
-        |index| SessionPlan { token: String::new(), room: Uuid::from_u128(u128::from(scenario.room_of(index)) + 1) };
+    let session = |index| SessionPlan {
+        token: String::new(),
+        room: Uuid::from_u128(u128::from(scenario.room_of(index)) + 1),
+        watched: Vec::new(),
+    };
     let sessions = (0..scenario.sessions()).map(session).collect();
     let plan = Plan { scenario, protocol: Protocol::Nats { address, ca_pem }, sessions, workers: 2 };
     let plan = serde_json::to_string(&plan).unwrap();

@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use client_protocol::chat::MessagePosted;
 use client_protocol::frame::{Frame, events_frame};
+use client_protocol::presence::Presence;
 use client_protocol::room::{LIVE, Rooms};
 use client_protocol::session::{Reply, Welcome};
 use client_protocol::tail::EmptyTail;
@@ -13,7 +14,7 @@ use client_protocol::{
 use quinn::crypto::rustls::QuicServerConfig;
 use starling_bench::control::{LoadResult, Plan, Protocol, Said, SessionPlan};
 use starling_bench::load;
-use starling_bench::scenario::{Activity, Scenario};
+use starling_bench::scenario::{Activity, Beside, Scenario};
 use std::collections::HashMap;
 use std::io::{BufReader, Cursor};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -146,6 +147,14 @@ fn answer(frame: ClientFrame, out: &mpsc::UnboundedSender<Bytes>, world: &World,
                 }
             }
         }
+        ClientFrame::Request(id, Command::MarkRead(_) | Command::SetPresence(_)) => {
+            say(ServerFrame::Reply(id, Reply::done(0)));
+        }
+        ClientFrame::Request(id, Command::WatchPresence(watch)) => {
+            say(ServerFrame::Reply(id, Reply::done(0)));
+            let users = watch.users.into_iter().map(|user| (user, 1)).collect();
+            say(ServerFrame::Presence(Presence { users, tail: EmptyTail {} }));
+        }
         other => panic!("{other:?} was not expected"),
     }
 }
@@ -167,6 +176,7 @@ fn run_scenario(scenario: Scenario, fault: Fault, workers: u32) -> LoadResult {
     let sessions = (0..scenario.sessions()).map(|index| SessionPlan {
         token: "token".to_owned(),
         room: Uuid::from_u128(u128::from(scenario.room_of(index)) + 1),
+        watched: vec![Uuid::from_u128(9)],
     });
     let sessions = sessions.collect();
     let protocol = Protocol::Native { address, server_name: "localhost".to_owned(), ca_pem };
@@ -224,7 +234,7 @@ fn sessions_join_and_leave_as_fast_as_they_can() {
 
 #[test]
 fn a_closed_loop_keeps_its_sends_in_flight() {
-    let scenario = Scenario { rooms: 2, members: 2, ..Scenario::durable_sends(4) }.timed(0.2, 0.5);
+    let scenario = Scenario { rooms: 2, members: 2, ..Scenario::durable_sends(4, 4) }.timed(0.2, 0.5);
     let result = run_scenario(scenario, Fault::None, 1);
     assert!(result.done > 16, "{} sends", result.done);
     assert_eq!((result.acked, result.unanswered, result.lost, result.held), (Some(result.sent), 0, 0, 0));
@@ -236,6 +246,29 @@ fn after_a_storm_all_are_level_and_nothing_is_lost() {
     let result = run_scenario(scenario, Fault::None, 2);
     assert_eq!((result.level.count(), result.gaps, result.lost, result.unanswered), (12, 0, 0, 0));
     assert_eq!(result.acked, Some(result.sent));
+    assert!(result.faults.is_empty(), "{:?}", result.faults);
+}
+
+#[test]
+fn visitors_of_a_mixed_day_come_back_and_miss_nothing() {
+    let scenario = Scenario { rooms: 10, members: 10, sends_per_s: 20.0, ..Scenario::mixed_day(0.0) }.timed(0.2, 12.5);
+    let result = run_scenario(scenario, Fault::None, 2);
+    assert!(result.faults.is_empty(), "{:?}", result.faults);
+    assert_eq!((result.gaps, result.lost, result.unanswered), (0, 0, 0));
+    let count = |name: &str| result.asides.get(name).map_or(0, |aside| aside.count);
+    // A visitor stays for 4 to 12 s and is gone for 2 s. Whoever is there watches one user, who is told to be there.
+    assert!(count("back after a break") > 0 && count("presence set") > 0, "{:?}", result.asides);
+    assert_eq!(count("presence watched"), count("presence seen by others"));
+}
+
+#[test]
+fn rooms_beside_talk_and_are_not_timed() {
+    let beside = Some(Beside { rooms: 1, members: 3, devices: 1, sends_per_s: 20.0 });
+    let scenario = Scenario { rooms: 2, members: 2, sends_per_s: 40.0, beside, ..Scenario::many_rooms(0.0) };
+    let result = run_scenario(scenario.timed(0.2, 0.8), Fault::None, 2);
+    // 40 sends to two readers each, 32 of them measured; 20 sends to three readers.
+    assert_eq!((result.sent, result.acked, result.lost, result.held), (60, Some(60), 0, 0));
+    assert_eq!(result.latency.count(), 64);
     assert!(result.faults.is_empty(), "{:?}", result.faults);
 }
 

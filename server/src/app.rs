@@ -224,7 +224,14 @@ fn open_store(config: &Config) -> Result<(Arc<dyn Store>, String), StoreError> {
     }
     let options = EmbeddedOptions { sync: !config.unsafe_no_sync, ..EmbeddedOptions::default() };
     let store = EmbeddedStore::open(&config.data.join("store"), &options)?;
-    Ok((Arc::new(store), "embedded, in the data folder".to_owned()))
+    let mut place = "embedded, in the data folder".to_owned();
+    if config.unsafe_no_sync {
+        tracing::warn!(
+            "unsafe_no_sync is on: a power cut loses messages that were acknowledged; never serve users like this"
+        );
+        place.push_str(", WITHOUT SYNC: a power cut loses acknowledged messages");
+    }
+    Ok((Arc::new(store), place))
 }
 
 /// Opens the socket of `starling admin`. A server without it serves all the same.

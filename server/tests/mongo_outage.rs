@@ -5,9 +5,9 @@ mod common;
 
 use client_protocol::Code;
 use common::chat::PASSWORD;
-use common::mongo_server::MongoServer;
 use common::web::Web;
 use common::{Raw, Server, post, register, step, text_of};
+use mongo_server::MongoServer;
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ async fn ready(web: &Web) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_stay_and_sends_end_in_time_while_the_database_is_frozen() {
-    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap();
+    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap().unwrap();
     let uri = database.uri("starling");
     let server = tokio::task::spawn_blocking(move || Server::start_with_env(&[], &[("MONGODB_URI", &uri)])).await.unwrap();
     let web = Web::new(&server);

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod mongo_server;
 mod store_suite;
 
 use server::store::Store;

@@ -75,6 +75,7 @@ pub fn page(findings: &Findings) -> String {
     let sections = [
         table::figures(&groups),
         table::saturations(&findings.saturations),
+        table::compared(&findings.compared),
         latency_curves(&groups),
         cpu(&groups),
         memory(&groups),

@@ -2,7 +2,9 @@
 
 use super::Group;
 use super::svg::{escaped, number};
-use crate::campaign::{Findings, Saturation};
+use crate::campaign::Findings;
+use crate::pairs::Compared;
+use crate::ramp::Saturation;
 use crate::report::Report;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -74,6 +76,26 @@ pub(super) fn saturations(saturations: &[Saturation]) -> String {
         let busy = if found.harness_was_busy { " or more: the load process was busy" } else { "" };
         let kept = number(found.saturation_per_s) + busy;
         let _ = writeln!(html, "<tr><td>{scenario}</td><td>{target}</td><td>{kept}</td><td>{failed}</td></tr>");
+    }
+    html + "</table>\n"
+}
+
+/// Comparisons of two sides.
+pub(super) fn compared(compared: &[Compared]) -> String {
+    if compared.is_empty() {
+        return String::new();
+    }
+    let mut html =
+        "<h2>Comparisons</h2><table><tr><th>what</th><th>figure</th><th>ratio</th><th>goal, at most</th></tr>\n".to_owned();
+    for found in compared {
+        let (what, figure) = (escaped(&found.compared), escaped(&found.figure));
+        let (ratio, low, high) = (found.ratio, found.lowest, found.highest);
+        let missed = if found.is_reached { "" } else { " <span class=\"bad\">not reached</span>" };
+        let goal = found.goal;
+        let _ = writeln!(
+            html,
+            "<tr><td>{what}</td><td>{figure}</td><td>{ratio:.3} <small>({low:.3} to {high:.3})</small></td><td>{goal:.2}{missed}</td></tr>"
+        );
     }
     html + "</table>\n"
 }

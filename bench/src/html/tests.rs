@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::campaign::{NotApplicable, Saturation};
+use crate::campaign::NotApplicable;
 use crate::control::LoadResult;
 use crate::machine::Machine;
+use crate::pairs::Compared;
 use crate::procfs::Usage;
+use crate::ramp::Saturation;
 use crate::run::Round;
 use crate::scenario::Scenario;
 
@@ -23,6 +25,7 @@ fn report(target: &str, scenario: Scenario, cpu_s: f64) -> Report {
         rss_before: Some(20 << 20),
         rss_connected: Some(24 << 20),
         server: Some(Usage { wall_s: 20.0, cpu_s, rss: 25 << 20, ..Usage::default() }),
+        database: None,
         clients: Usage::default(),
         others_cpu_s: Some(0.0),
         batch: None,
@@ -52,6 +55,16 @@ fn findings() -> Findings {
             saturation_per_s: 640_000.0,
             failed_per_s: None,
             harness_was_busy: true,
+        }],
+        compared: vec![Compared {
+            compared: "B with <idle> connections by B".into(),
+            figure: "server CPU, us a delivery".into(),
+            rounds: vec![(22.0, 20.0)],
+            ratio: 1.1,
+            lowest: 1.1,
+            highest: 1.1,
+            goal: 1.05,
+            is_reached: false,
         }],
     }
 }

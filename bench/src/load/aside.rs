@@ -1,20 +1,28 @@
-//! What goes on beside the messages of a mixed day: typing (datagrams), read marks (sent by [`super::session`]), history (queries on
-//! streams of their own). Each at fixed times, whatever the server does.
+//! What goes on beside the messages of a mixed day: typing (datagrams), presence and read marks ([`Requests`], which
+//! [`super::session`] sends), history (queries on streams of their own). Each at fixed times, whatever the server does.
 
 use super::tally::Tally;
-use crate::limits::{DAY_HISTORY_INTERVAL, DAY_HISTORY_LIMIT, DAY_TYPING_INTERVAL};
+use crate::limits::{DAY_HISTORY_INTERVAL, DAY_HISTORY_LIMIT, DAY_MOOD_INTERVAL, DAY_TYPING_INTERVAL, MARK_INTERVAL};
 use bytes::BytesMut;
 use client_protocol::chat::History;
 use client_protocol::frame::{Frame, LENGTH_BYTES, kinds};
 use client_protocol::limits::FRAME_BYTES_MAX;
-use client_protocol::presence::Typing;
+use client_protocol::notification::MarkRead;
+use client_protocol::presence::{SetPresence, Typing, WatchPresence, state};
 use client_protocol::tail::EmptyTail;
-use client_protocol::{ClientFrame, Query, RoomId};
+use client_protocol::{ClientFrame, Command, Query, RoomId, UserId};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use uuid::Uuid;
 
-/// Read marks that were answered.
-pub const MARK: &str = "read mark";
+const MARK: &str = "read mark";
+const WATCH: &str = "presence watched";
+const MOOD: &str = "presence set";
+/// Changes of presence that came.
+pub const PRESENCE_SEEN: &str = "presence seen by others";
+/// Visitors who were there again.
+pub const BACK: &str = "back after a break";
 const TYPING: &str = "typing";
 const TYPING_SEEN: &str = "typing seen by others";
 const HISTORY: &str = "history";
@@ -26,6 +34,43 @@ pub fn ticks(interval: Duration) -> Interval {
     let mut ticks = tokio::time::interval_at(Instant::now() + first, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     ticks
+}
+
+/// Requests of a session that go on its stream, between its sends.
+pub struct Requests {
+    marks: Interval,
+    moods: Interval,
+    is_away: bool,
+    /// To be watched, until that was asked for.
+    watched: Vec<UserId>,
+}
+
+impl Requests {
+    /// For a session that has just subscribed.
+    #[must_use]
+    pub fn new(watched: &[Uuid]) -> Self {
+        let watched = watched.iter().copied().map(UserId).collect();
+        Self { marks: ticks(MARK_INTERVAL), moods: ticks(DAY_MOOD_INTERVAL), is_away: false, watched }
+    }
+
+    /// The next one, and what it is, when it is due. May be dropped while it waits.
+    pub async fn next(&mut self, room: RoomId, tally: &Tally) -> (&'static str, Command) {
+        if !self.watched.is_empty() {
+            let users = std::mem::take(&mut self.watched);
+            return (WATCH, Command::WatchPresence(WatchPresence { users, tail: EmptyTail {} }));
+        }
+        tokio::select! {
+            _ = self.marks.tick() => {
+                let seq = tally.state.cursor.load(Relaxed);
+                (MARK, Command::MarkRead(MarkRead { room, seq, tail: EmptyTail {} }))
+            }
+            _ = self.moods.tick() => {
+                self.is_away = !self.is_away;
+                let state = if self.is_away { state::AWAY } else { state::ONLINE };
+                (MOOD, Command::SetPresence(SetPresence { state, tail: EmptyTail {} }))
+            }
+        }
+    }
 }
 
 /// Starts the tasks of a session in the runtime of the calling worker; they end with its connection.
@@ -87,8 +132,7 @@ async fn ask(connection: &quinn::Connection, room: RoomId) -> Result<(), String>
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use client_protocol::{ServerFrame, UserId};
-    use uuid::Uuid;
+    use client_protocol::ServerFrame;
 
     #[test]
     fn notices_are_known_by_their_first_two_bytes() {

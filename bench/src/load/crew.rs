@@ -90,10 +90,18 @@ impl Crew {
         let schedules = schedules(&scenario, start_ns);
         let clock = Arc::clone(&self.clock);
         let senders: Vec<mpsc::Sender<u64>> = self.sessions.iter().map(|session| session.due.clone()).collect();
-        let pacer = std::thread::Builder::new()
-            .name("pacer".to_owned())
-            .spawn(move || schedules.into_iter().map(|schedule| pacer::pace(schedule, &clock, &senders)).sum())
-            .map_err(BenchError::io("starting the pacer"))?;
+        let beside = scenario.beside.as_ref().map(|beside| {
+            let sessions = senders[scenario.measured_sessions() as usize..].to_vec();
+            let seconds = scenario.warmup_s + scenario.measure_s;
+            (vec![Schedule::new(start_ns, beside.sends_per_s, seconds, sessions.len() as u32)], sessions)
+        });
+        let pacers = std::iter::once((schedules, senders)).chain(beside).map(|(schedules, senders)| {
+            let clock = Arc::clone(&clock);
+            let pace = move || schedules.into_iter().map(|schedule| pacer::pace(schedule, &clock, &senders)).sum();
+            let pacer = std::thread::Builder::new().name("pacer".to_owned()).spawn(pace);
+            pacer.map_err(BenchError::io("starting the pacer"))
+        });
+        let pacers: Vec<JoinHandle<u64>> = pacers.collect::<Result<_, _>>()?;
         self.prime(&scenario);
         self.sleep_until(from_ns);
         say(Said::Measuring)?;
@@ -105,7 +113,10 @@ impl Crew {
         self.sleep_until(to_ns);
         say(Said::Measured)?;
         let to = self.snapshot();
-        let held: u64 = pacer.join().map_err(|_| BenchError::Load("the pacer failed".to_owned()))?;
+        let mut held = 0;
+        for pacer in pacers {
+            held += pacer.join().map_err(|_| BenchError::Load("a pacer failed".to_owned()))?;
+        }
         self.drain();
         self.clock.stopping.store(true, Relaxed);
         let result = self.result(from, to, held);
@@ -135,7 +146,7 @@ impl Crew {
         snapshot.deliveries = self.workers.iter().map(|worker| worker.meter.deliveries.load(Relaxed)).sum();
         snapshot.done = self.workers.iter().map(|worker| worker.meter.done.load(Relaxed)).sum();
         for session in &self.sessions {
-            let carried = session.wire.carried();
+            let carried = session.wire.carried().plus(session.state.carried_later());
             snapshot.server_packets += carried.server_packets;
             snapshot.server_bytes += carried.server_bytes;
             snapshot.client_packets += carried.client_packets;
@@ -145,7 +156,7 @@ impl Crew {
 
     /// Highest acknowledged seq of each room.
     fn acked_seqs(&self) -> Vec<u64> {
-        let mut acked = vec![0; self.plan.scenario.rooms as usize];
+        let mut acked = vec![0; self.plan.scenario.all_rooms() as usize];
         for session in &self.sessions {
             let room = self.plan.scenario.room_of(session.index as u32) as usize;
             acked[room] = acked[room].max(session.state.acked_seq.load(Relaxed));
@@ -155,7 +166,7 @@ impl Crew {
 
     /// How many messages were sent to each room.
     fn sent_to_rooms(&self) -> Vec<u64> {
-        let mut sent = vec![0; self.plan.scenario.rooms as usize];
+        let mut sent = vec![0; self.plan.scenario.all_rooms() as usize];
         for session in &self.sessions {
             sent[self.plan.scenario.room_of(session.index as u32) as usize] += session.state.sent.load(Relaxed);
         }

@@ -1,7 +1,7 @@
 //! How sessions come to be: attempts with pauses, and TLS over TCP for the peers.
 
 use super::wire::Wire;
-use crate::limits::{CONNECT_ATTEMPTS, CONNECT_TIMEOUT};
+use crate::limits::{CONNECT_ATTEMPTS, CONNECT_PAUSE, CONNECT_PAUSE_MAX, CONNECT_TIMEOUT};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -16,10 +16,20 @@ use tokio_rustls::client::TlsStream;
 /// # Errors
 ///
 /// Why the last attempt failed, in words.
-pub async fn retried<T, F: Future<Output = Result<T, String>>>(mut open: impl FnMut() -> F) -> Result<T, String> {
+pub async fn retried<T, F: Future<Output = Result<T, String>>>(open: impl FnMut() -> F) -> Result<T, String> {
+    retried_after(CONNECT_PAUSE, open).await
+}
+
+async fn retried_after<T, F>(mut pause: Duration, mut open: impl FnMut() -> F) -> Result<T, String>
+where
+    F: Future<Output = Result<T, String>>,
+{
     let mut why = String::new();
     for attempt in 0..CONNECT_ATTEMPTS {
-        tokio::time::sleep(Duration::from_millis(100) * attempt).await;
+        if attempt > 0 {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+        }
         why = match tokio::time::timeout(CONNECT_TIMEOUT, open()).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(why)) => why,
@@ -52,7 +62,7 @@ mod tests {
     fn attempts_are_bounded_and_the_last_failure_is_told() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut tried = 0;
-        let failed = runtime.block_on(retried(|| {
+        let failed = runtime.block_on(retried_after(Duration::from_millis(1), || {
             tried += 1;
             let why = format!("attempt {tried}");
             async { Err::<(), _>(why) }

@@ -57,7 +57,7 @@ pub enum Dialer {
 /// A session that was opened.
 pub enum Opened {
     /// Starling's own protocol, and how it came.
-    Native(session::Live, Way),
+    Native(session::Live, Box<Way>),
     /// The floor on quinn.
     Floor(floor::Live),
     /// A WebSocket.
@@ -88,7 +88,7 @@ impl Dialer {
             Protocol::Floor { address, ca_pem } => {
                 Ok(Self::Floor { endpoints: endpoints(*address, ca_pem)?, address: *address })
             }
-            Protocol::Aead { .. } => Err("there is nothing to connect to".to_owned()),
+            Protocol::Aead { .. } | Protocol::Inserts { .. } => Err("there is nothing to connect to".to_owned()),
             Protocol::WebSocket { address, ca_pem } => websocket(address, ca_pem, Dialect::Plain),
             Protocol::SocketIo { address, ca_pem } => websocket(address, ca_pem, Dialect::SocketIo),
             Protocol::Nats { address, ca_pem } => broker(address, ca_pem, Language::Nats),
@@ -106,7 +106,7 @@ impl Dialer {
             Self::Native { endpoints, address, name } => {
                 let endpoint = endpoints[n % endpoints.len()].clone();
                 let way = Way { endpoint, address: *address, name: name.clone(), plan: plan.clone() };
-                Ok(Opened::Native(session::open(&way).await?, way))
+                Ok(Opened::Native(session::open(&way).await?, Box::new(way)))
             }
             Self::Floor { endpoints, address } => {
                 floor::open(&endpoints[n % endpoints.len()], *address, plan.room).await.map(Opened::Floor)

@@ -1,5 +1,6 @@
 //! What is measured while the load runs: the clock and its window, counters and histograms of a worker, the state of a session.
 
+use super::wire::{Carried, Wire};
 use crate::control::Aside;
 use crate::histogram::Latencies;
 use crate::limits::{FAULTS_MAX, OPEN_SENDS_MAX};
@@ -148,7 +149,9 @@ pub struct SessionState {
     /// Takes the next send of a closed loop.
     pub again: OnceLock<mpsc::Sender<u64>>,
     open: Mutex<Vec<(u64, u64)>>,
-    open_asides: Mutex<Vec<(u64, u64)>>,
+    open_asides: Mutex<Vec<(u64, u64, &'static str)>>,
+    /// Its connections after the first one; bounded by how often it comes back in a run.
+    later: Mutex<Vec<Wire>>,
 }
 
 impl SessionState {
@@ -168,18 +171,31 @@ impl SessionState {
     }
 
     /// Notes that request `id`, which is no send, is on its way.
-    pub fn open_aside(&self, id: u64, due_ns: u64) {
+    pub fn open_aside(&self, id: u64, due_ns: u64, name: &'static str) {
         let mut open = lock(&self.open_asides);
         if open.len() < OPEN_SENDS_MAX {
-            open.push((id, due_ns));
+            open.push((id, due_ns, name));
         }
     }
 
-    /// If request `id` is no send, notes that it was answered, and says when it was due.
-    pub fn close_aside(&self, id: u64) -> Option<u64> {
+    /// If request `id` is no send, notes that it was answered, and says when it was due and what it was.
+    pub fn close_aside(&self, id: u64) -> Option<(u64, &'static str)> {
         let mut open = lock(&self.open_asides);
-        let index = open.iter().position(|(open, _)| *open == id)?;
-        Some(open.swap_remove(index).1)
+        let index = open.iter().position(|(open, ..)| *open == id)?;
+        let (_, due_ns, name) = open.swap_remove(index);
+        Some((due_ns, name))
+    }
+
+    /// The session has another connection, on which requests count from the start.
+    pub fn reconnected(&self, wire: Wire) {
+        lock(&self.open_asides).clear();
+        lock(&self.later).push(wire);
+    }
+
+    /// What its connections after the first one have carried.
+    #[must_use]
+    pub fn carried_later(&self) -> Carried {
+        lock(&self.later).iter().fold(Carried::default(), |sum, wire| sum.plus(wire.carried()))
     }
 
     /// Notes that request `id` was answered; says when it was due.

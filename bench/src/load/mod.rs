@@ -1,7 +1,7 @@
 //! The load process: reads a plan, connects its sessions, sends at due times, counts what arrives. It speaks with the orchestrator
 //! over its standard input and output ([`crate::control`]) and measures nothing about the server's process.
 //!
-//! What is particular to a protocol is in `session` and `receiver` (Starling's own), `websocket`, `broker` and `floor` (others); the clock, the
+//! What is particular to a protocol is in `session` and `receiver` (Starling's own), `websocket`, `broker`, `floor` and `inserts` (others); the clock, the
 //! pacer, the counters and the crew serve any.
 
 pub mod aside;
@@ -10,6 +10,7 @@ mod crew;
 pub mod dial;
 pub mod dialer;
 pub mod floor;
+pub mod inserts;
 pub mod meter;
 pub mod mqtt;
 pub mod nats;
@@ -61,10 +62,16 @@ fn carry_out(input: &mut impl BufRead, output: &mut impl Write) -> Result<(), Be
     if plan.sessions.len() != wanted {
         return Err(BenchError::Load(format!("the plan has {} sessions instead of {wanted}", plan.sessions.len())));
     }
-    if let Protocol::Aead { .. } = plan.protocol {
+    if plan.protocol.alone().is_some() {
         say(output, &Said::Connected { took_ms: 0 })?;
-        let result =
-            if hear(input)?.trim() == GO { aead::work(&plan.scenario, |said| say(output, &said))? } else { return Ok(()) };
+        if hear(input)?.trim() != GO {
+            return Ok(());
+        }
+        let mut say_so = |said| say(output, &said);
+        let result = match &plan.protocol {
+            Protocol::Inserts { .. } => inserts::work(&plan, &mut say_so)?,
+            _ => aead::work(&plan.scenario, &mut say_so)?,
+        };
         return finish(input, output, result);
     }
     let started = Instant::now();

@@ -42,13 +42,16 @@ impl Receiver {
 
     fn frame(&self, frame: &Frame, now_ns: u64) -> Result<(), FrameError> {
         match frame.kind {
-            // Room lists, bumps and presence are not what is measured.
-            kinds::ROOMS | kinds::BUMP | kinds::PRESENCE | kinds::TYPING_NOTICE => return Ok(()),
+            // Room lists and bumps are not what is measured.
+            kinds::ROOMS | kinds::BUMP | kinds::TYPING_NOTICE => return Ok(()),
             _ => {}
         }
         match ServerFrame::decode(frame) {
             Ok(ServerFrame::Events(events)) => self.events(&events, now_ns),
             Ok(ServerFrame::Reply(id, reply)) => self.reply(id, &reply, now_ns),
+            Ok(ServerFrame::Presence(presence)) => {
+                presence.users.iter().for_each(|_| self.tally.aside(super::aside::PRESENCE_SEEN, now_ns, None));
+            }
             Ok(ServerFrame::Reset(reset)) => {
                 self.tally.meter.fault(format!("a reset of room {}, reason {}", reset.room, reset.reason))
             }
@@ -106,10 +109,10 @@ impl Receiver {
     }
 
     fn reply(&self, id: u64, reply: &Reply, now_ns: u64) {
-        if let Some(due_ns) = self.tally.state.close_aside(id) {
+        if let Some((due_ns, name)) = self.tally.state.close_aside(id) {
             return match reply.code() {
-                Code::Ok => self.tally.aside(super::aside::MARK, due_ns, Some(now_ns)),
-                code => self.tally.fault(format!("a read mark was refused: {code}")),
+                Code::Ok => self.tally.aside(name, due_ns, Some(now_ns)),
+                code => self.tally.fault(format!("{name}: refused, {code}")),
             };
         }
         match reply.code() {

@@ -3,22 +3,24 @@
 
 use super::aside;
 use super::dial;
+use super::meter::Clock;
 use super::receiver::Receiver;
 use super::stamp;
 use super::tally::Tally;
+use super::wire::Wire;
 use crate::control::SessionPlan;
-use crate::limits::{MARK_INTERVAL, READ_BYTES_MAX};
+use crate::limits::{DAY_ABSENCE, DAY_VISIT, READ_BYTES_MAX};
 use bytes::BytesMut;
 use client_protocol::chat::{Body, MessageTail, PostMessage};
 use client_protocol::frame::Frame;
 use client_protocol::limits::FRAME_BYTES_MAX;
-use client_protocol::notification::MarkRead;
 use client_protocol::room::{CommandHead, LIVE, Subscribe};
 use client_protocol::session::Hello;
 use client_protocol::tail::EmptyTail;
 use client_protocol::{ClientFrame, Code, Command, DeviceId, Key, MINOR_VERSION, RoomId, ServerFrame};
 use quinn::VarInt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -125,8 +127,10 @@ pub struct Task {
     pub way: Way,
     /// Bytes of its messages.
     pub body_bytes: u32,
-    /// Sends read marks too, and does what else goes on beside messages.
+    /// Does what else goes on beside messages too.
     pub mixed: bool,
+    /// Comes and goes.
+    pub visits: bool,
     /// Brings the due times of its sends.
     pub due: mpsc::Receiver<u64>,
     /// Says `true` when all connections drop.
@@ -138,42 +142,75 @@ pub struct Task {
 /// Starts the tasks of a session in the runtime of the calling worker; the session's stream stays open until it is closed.
 pub fn start(live: Live, task: Task) {
     task.tally.state.cursor.store(live.head, Relaxed);
-    if task.mixed {
+    if task.mixed && !task.visits {
         aside::start(&live.connection, RoomId(task.way.plan.room), &task.tally);
     }
     tokio::spawn(task.run(live));
 }
 
+/// Why a connection is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    /// All are dropped.
+    Storm,
+    /// A visitor leaves for a while.
+    Break,
+}
+
 impl Task {
-    async fn run(mut self, live: Live) {
-        let Live { connection, send, receive, buffer, epoch, .. } = live;
-        let room = RoomId(self.way.plan.room);
-        let reading = tokio::spawn(read(receive, Receiver::new(room, buffer, self.tally.clone()), self.tally.clone()));
+    async fn run(mut self, mut live: Live) {
         let mut storm = self.storm.clone();
-        tokio::select! {
-            // First, so that what becomes due afterwards is kept for the next connection. Nothing is being written at that time: the
-            // pacer is silent before a storm.
-            biased;
-            _ = storm.wait_for(|storms| *storms) => {}
-            () = self.write(send) => return,
+        let mut stormed = false;
+        loop {
+            let Live { connection, send, receive, buffer, epoch, .. } = live;
+            let receiver = Receiver::new(RoomId(self.way.plan.room), buffer, self.tally.clone());
+            let reading = tokio::spawn(read(receive, receiver, self.tally.clone()));
+            let (visits, clock) = (self.visits, Arc::clone(&self.tally.clock));
+            let parting = tokio::select! {
+                // First, so that what becomes due afterwards is kept for the next connection. Nothing is being written at that
+                // time: the pacer is silent before a storm, and visitors do not send.
+                biased;
+                _ = storm.wait_for(|storms| *storms), if !stormed => Parting::Storm,
+                () = visit(&clock), if visits => Parting::Break,
+                () = self.write(send) => return,
+            };
+            stormed |= parting == Parting::Storm;
+            reading.abort();
+            connection.close(VarInt::from_u32(0), b"");
+            match self.come_back(parting, epoch).await {
+                Some(again) => live = again,
+                None => return,
+            }
         }
-        reading.abort();
-        connection.close(VarInt::from_u32(0), b"");
+    }
+
+    /// Connects again and goes on where the session was.
+    async fn come_back(&self, parting: Parting, epoch: u64) -> Option<Live> {
+        if parting == Parting::Break {
+            tokio::time::sleep(DAY_ABSENCE).await;
+        }
+        let from_ns = self.tally.clock.now_ns();
         let seq = self.tally.state.cursor.load(Relaxed);
         match dial::retried(|| open_once(&self.way, Some(Cursor { epoch, seq }))).await {
-            Ok(Live { send, receive, buffer, head, .. }) => {
-                self.tally.resumed(head);
-                tokio::spawn(read(receive, Receiver::new(room, buffer, self.tally.clone()), self.tally.clone()));
-                self.write(send).await;
+            Ok(live) => {
+                self.tally.state.reconnected(Wire::Quic(live.connection.clone()));
+                match parting {
+                    Parting::Storm => self.tally.resumed(live.head),
+                    Parting::Break => self.tally.aside(aside::BACK, from_ns, Some(self.tally.clock.now_ns())),
+                }
+                Some(live)
             }
-            Err(why) => self.tally.fault(format!("after the storm: {why}")),
+            Err(why) => {
+                self.tally.fault(format!("coming back: {why}"));
+                None
+            }
         }
     }
 
     async fn write(&mut self, mut stream: quinn::SendStream) {
         let room = RoomId(self.way.plan.room);
         let mut id = SUBSCRIBE_ID;
-        let mut marks = aside::ticks(MARK_INTERVAL);
+        let mut requests = aside::Requests::new(&self.way.plan.watched);
         loop {
             id += 1;
             let frame = tokio::select! {
@@ -182,10 +219,9 @@ impl Task {
                     self.tally.state.open(id, due_ns);
                     (Some(due_ns), post(room, due_ns, self.body_bytes).frame(id))
                 }
-                _ = marks.tick(), if self.mixed => {
-                    self.tally.state.open_aside(id, self.tally.clock.now_ns());
-                    let seq = self.tally.state.cursor.load(Relaxed);
-                    (None, Command::MarkRead(MarkRead { room, seq, tail: EmptyTail {} }).frame(id))
+                (name, command) = requests.next(room, &self.tally), if self.mixed => {
+                    self.tally.state.open_aside(id, self.tally.clock.now_ns(), name);
+                    (None, command.frame(id))
                 }
             };
             if let Err(error) = stream.write_chunk(frame.1).await {
@@ -195,6 +231,15 @@ impl Task {
                 self.tally.written(due_ns);
             }
         }
+    }
+}
+
+/// Ends when a visitor leaves: they must not march in step. When the measurement is over it stays, so that what was sent last arrives.
+async fn visit(clock: &Clock) {
+    let part = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+    tokio::time::sleep(DAY_VISIT.mul_f64(0.5 + part)).await;
+    if clock.is_over(clock.now_ns()) {
+        std::future::pending::<()>().await;
     }
 }
 

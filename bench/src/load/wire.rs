@@ -13,6 +13,18 @@ pub struct Carried {
     pub client_packets: u64,
 }
 
+impl Carried {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            server_packets: self.server_packets + other.server_packets,
+            server_bytes: self.server_bytes + other.server_bytes,
+            client_packets: self.client_packets + other.client_packets,
+        }
+    }
+}
+
 /// A connection, for statistics.
 #[derive(Debug, Clone)]
 pub enum Wire {

@@ -111,9 +111,9 @@ fn begin(share: &Share, index: usize, opened: Opened) -> Ready {
     let tally = share.tally(&state);
     match opened {
         Opened::Native(live, way) => {
-            let mixed = scenario.activity == Activity::Mixed;
+            let (mixed, visits) = (scenario.activity == Activity::Mixed, scenario.is_visitor(index as u32));
             let (body_bytes, storm) = (scenario.body_bytes, share.storm.clone());
-            session::start(live, session::Task { way, body_bytes, mixed, due: dues, storm, tally });
+            session::start(live, session::Task { way: *way, body_bytes, mixed, visits, due: dues, storm, tally });
         }
         Opened::Floor(live) => floor::start(live, scenario.body_bytes, dues, &tally),
         Opened::WebSocket(live) => websocket::start(*live, scenario.body_bytes, dues, tally),

@@ -35,6 +35,8 @@ pub struct Report {
     pub server_us_per_connection_s: Option<f64>,
     /// Cores that the server used.
     pub server_cores: Option<f64>,
+    /// Cores that the database under it used, where that has a process that is known.
+    pub database_cores: Option<f64>,
     /// Part (0 to 1) of the server's CPU time by thread name, the busiest first.
     pub server_threads: Vec<(String, f64)>,
     /// From due to received.
@@ -140,6 +142,7 @@ impl Report {
             server_us_per_delivery: server.filter(|_| deliveries > 0.0).map(|usage| each(usage.cpu_s * 1e6)),
             server_us_per_connection_s: server.map(|usage| usage.cores() * 1e6 / sessions),
             server_cores: server.map(crate::procfs::Usage::cores),
+            database_cores: round.database.as_ref().map(crate::procfs::Usage::cores),
             server_threads: server.map(thread_parts).unwrap_or_default(),
             latency: result.latency.quantiles(),
             ack: result.ack.as_ref().map(Latencies::quantiles),

@@ -1,6 +1,7 @@
 //! What several rounds say together.
 
 use super::Report;
+use crate::limits::ROUNDS_SHOWN;
 use crate::scenario::Activity;
 
 /// The medians of several rounds of one scenario, with the lowest and the highest; nothing for fewer than two rounds.
@@ -43,13 +44,17 @@ pub fn medians(reports: &[Report]) -> Option<String> {
 pub fn ratios(targets: &[Vec<Report>]) -> Option<String> {
     let (ours, peers) = targets.split_first()?;
     let first = ours.first().filter(|_| !peers.is_empty())?;
-    let mut lines = vec![format!("{}: Starling by peer, median of rounds (lowest to highest)", first.scenario.name)];
+    let mut lines =
+        vec![format!("{}: Starling by peer, median of rounds (lowest to highest); round by round", first.scenario.name)];
     for theirs in peers {
         let Some(peer) = theirs.first() else { continue };
         let mut add = |what: &str, figure: &dyn Fn(&Report) -> Option<f64>| {
             let pairs = ours.iter().zip(theirs).filter_map(|(our, their)| Some(figure(our)? / figure(their)?));
-            if let Some((middle, low, high)) = spread(pairs.filter(|ratio| ratio.is_finite())) {
-                lines.push(format!("  {:<12} {what:<28} {middle:>6.2} ({low:.2} to {high:.2})", peer.target));
+            let pairs: Vec<f64> = pairs.filter(|ratio| ratio.is_finite()).collect();
+            if let Some((middle, low, high)) = spread(pairs.iter().copied()) {
+                let rounds: Vec<String> = pairs.iter().take(ROUNDS_SHOWN).map(|ratio| format!("{ratio:.2}")).collect();
+                let rounds = rounds.join(" ");
+                lines.push(format!("  {:<12} {what:<28} {middle:>6.2} ({low:.2} to {high:.2}); {rounds}", peer.target));
             }
         };
         if first.operations.is_some() {

@@ -26,6 +26,7 @@ fn round(deliveries: u64) -> Round {
         rss_before: Some(20 << 20),
         rss_connected: Some(24 << 20),
         server: Some(Usage { wall_s: 20.0, cpu_s: 2.0, threads, rss: 25 << 20, rss_peak: 26 << 20 }),
+        database: None,
         clients: Usage { wall_s: 20.0, cpu_s: 5.0, ..Usage::default() },
         others_cpu_s: Some(0.2),
         result,

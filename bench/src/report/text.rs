@@ -73,6 +73,10 @@ impl Report {
         if slow > 0 {
             writeln!(f, "  slow readers   {slow}, not counted above")?;
         }
+        let visitors = self.scenario.visitors();
+        if visitors > 0 {
+            writeln!(f, "  visitors       {visitors} come and go; their latency is not counted above")?;
+        }
         Ok(())
     }
 
@@ -103,6 +107,10 @@ impl fmt::Display for Report {
         if s.devices > 1 {
             write!(f, " x {} devices", s.devices)?;
         }
+        if let Some(beside) = &s.beside {
+            let (rooms, members, rate) = (beside.rooms, beside.members * beside.devices, beside.sends_per_s);
+            write!(f, " beside {rooms} x {members} sessions with {rate:.1} sends/s")?;
+        }
         let (rate, bytes) = (s.sends_per_s, s.body_bytes);
         writeln!(f, ", {rate:.0} sends/s of {bytes} bytes, {} s after {} s", s.measure_s, s.warmup_s)?;
         self.fmt_operations(f)?;
@@ -113,6 +121,9 @@ impl fmt::Display for Report {
         }
         self.fmt_beside(f)?;
         self.fmt_memory(f)?;
+        if let Some(cores) = self.database_cores {
+            writeln!(f, "  database       {:.1} % of a core", cores * 100.0)?;
+        }
         if let Some(connects) = self.connects_per_s {
             writeln!(f, "  connections    {}, connected and subscribed at {connects:.0}/s", s.sessions())?;
         }

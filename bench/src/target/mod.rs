@@ -4,6 +4,7 @@
 pub mod broker;
 pub mod certificate;
 pub mod floor;
+pub mod mongo;
 pub mod peer;
 pub mod process;
 pub mod rest;
@@ -57,15 +58,19 @@ const fn refused_by_peers(scenario: &Scenario) -> Option<&'static str> {
     match scenario.activity {
         Activity::Closed { .. } => Some("it stores nothing, so that no send is durable"),
         Activity::Storm => Some("it keeps nothing that a client could resume from"),
-        Activity::Mixed => Some("it has no typing, read marks or history"),
+        Activity::Mixed => Some("it has no typing, presence, read marks or history"),
         Activity::Talk | Activity::Join | Activity::Slow { .. } => None,
     }
 }
 
 /// Plans for a server that knows no users: a room is whatever name its members give.
 fn plans(scenario: &Scenario) -> Vec<SessionPlan> {
-    let rooms: Vec<Uuid> = (0..scenario.rooms).map(|_| Uuid::new_v4()).collect();
-    let session = |index: u32| SessionPlan { token: String::new(), room: rooms[scenario.room_of(index) as usize] };
+    let rooms: Vec<Uuid> = (0..scenario.all_rooms()).map(|_| Uuid::new_v4()).collect();
+    let session = |index: u32| SessionPlan {
+        token: String::new(),
+        room: rooms[scenario.room_of(index) as usize],
+        watched: Vec::new(),
+    };
     (0..scenario.sessions()).map(session).collect()
 }
 
@@ -119,6 +124,11 @@ pub trait Running {
     /// Its process, where that is on this machine and known; without it CPU time and memory are not measured.
     fn pid(&self) -> Option<u32>;
 
+    /// The process of the database under it, where there is one that we started.
+    fn database_pid(&self) -> Option<u32> {
+        None
+    }
+
     /// Where its data is, if it is on this machine and known.
     fn data(&self) -> Option<&Path>;
 
@@ -160,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_a_reason() {
-        for scenario in [Scenario::durable_sends(8), Scenario::storm(1.0), Scenario::mixed_day(1.0)] {
+        for scenario in [Scenario::durable_sends(500, 8), Scenario::storm(1.0), Scenario::mixed_day(1.0)] {
             assert!(refused_by_peers(&scenario).is_some(), "{}", scenario.name);
         }
         for scenario in [Scenario::one_room(1.0), Scenario::idle(100), Scenario::joins(), Scenario::slow_readers(1.0)] {

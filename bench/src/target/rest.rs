@@ -15,6 +15,10 @@ use uuid::Uuid;
 /// The password of all users; the server they are on is thrown away.
 const PASSWORD: &str = "a password for the bench";
 
+/// Answers after which the same is asked again.
+const RETRIED: [StatusCode; 3] =
+    [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+
 /// A REST client.
 #[derive(Debug, Clone)]
 pub struct Rest {
@@ -24,7 +28,13 @@ pub struct Rest {
 
 #[derive(Deserialize)]
 struct Registered {
+    user: User,
     tokens: Tokens,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: Uuid,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +80,10 @@ impl Rest {
     ) -> Result<T, BenchError> {
         let failed = |why: String| BenchError::Rest { call: format!("POST {path}"), why };
         let mut why = String::new();
+        // With the same key each time, so that an attempt whose outcome is not known can be made again.
+        let key = Uuid::new_v4().to_string();
         for _ in 0..REST_ATTEMPTS {
-            let mut request = self.http.post(format!("{}{path}", self.base)).json(body);
+            let mut request = self.http.post(format!("{}{path}", self.base)).header("Idempotency-Key", &key).json(body);
             if let Some(token) = token {
                 request = request.bearer_auth(token);
             }
@@ -83,7 +95,7 @@ impl Rest {
             }
             let problem: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
             why = format!("{status} {} {}", problem.code, problem.detail);
-            if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            if !RETRIED.contains(&status) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(problem.retry_after_ms.clamp(50, 5_000))).await;
@@ -102,10 +114,10 @@ impl Rest {
         answer.error_for_status().map_err(failed)?.text().await.map_err(failed)
     }
 
-    async fn register(self, username: String) -> Result<String, BenchError> {
+    async fn register(self, username: String) -> Result<(Uuid, String), BenchError> {
         let body = json!({ "username": username, "email": format!("{username}@bench.example"), "password": PASSWORD });
         let registered: Registered = self.post("/v1/auth/register", None, &body).await?;
-        Ok(registered.tokens.access_token)
+        Ok((registered.user.id, registered.tokens.access_token))
     }
 
     async fn create_room(self, token: String, name: String) -> Result<Uuid, BenchError> {
@@ -122,9 +134,11 @@ impl Rest {
 /// Users and rooms that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Population {
+    /// Id of each user.
+    pub users: Vec<Uuid>,
     /// Access token of each user.
     pub tokens: Vec<String>,
-    /// Id of each room; user `u` is a member of the room [`Scenario::room_of`]`(u)`.
+    /// Id of each room; user `u` is a member of the room [`Scenario::room_of_user`]`(u)`.
     pub rooms: Vec<Uuid>,
 }
 
@@ -134,7 +148,7 @@ pub struct Population {
 ///
 /// [`BenchError::Rest`]: the first call that failed.
 pub async fn populate(rest: &Rest, scenario: &Scenario) -> Result<Population, BenchError> {
-    let (users, rooms) = (scenario.users(), scenario.rooms);
+    let (users, rooms) = (scenario.users(), scenario.all_rooms());
     let bar = ProgressBar::new(u64::from(users) * 2);
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}, {eta} left") {
         bar.set_style(style);
@@ -144,17 +158,19 @@ pub async fn populate(rest: &Rest, scenario: &Scenario) -> Result<Population, Be
     let run = Uuid::new_v4().simple().to_string();
     let run = &run[..8];
     let registering = (0..users).map(|user| rest.clone().register(format!("bench-{run}-{user}")));
-    let tokens = gather(registering, REGISTER_IN_FLIGHT, &bar).await?;
-    let creating =
-        (0..rooms).map(|room| rest.clone().create_room(tokens[room as usize].clone(), format!("bench {run} {room}")));
+    let (users_there, tokens): (Vec<Uuid>, Vec<String>) =
+        gather(registering, REGISTER_IN_FLIGHT, &bar).await?.into_iter().unzip();
+    let creating = (0..rooms).map(|room| {
+        let owner = tokens[scenario.owner_of(room) as usize].clone();
+        rest.clone().create_room(owner, format!("bench {run} {room}"))
+    });
     let rooms = gather(creating, REST_IN_FLIGHT, &bar).await?;
-    // The first user of each room made it and is its owner.
-    let others = scenario.rooms..users;
+    let others = (0..users).filter(|user| scenario.owner_of(scenario.room_of_user(*user)) != *user);
     let joining =
-        others.map(|user| rest.clone().join(tokens[user as usize].clone(), rooms[scenario.room_of(user) as usize]));
+        others.map(|user| rest.clone().join(tokens[user as usize].clone(), rooms[scenario.room_of_user(user) as usize]));
     gather(joining, REST_IN_FLIGHT, &bar).await?;
     bar.finish_and_clear();
-    Ok(Population { tokens, rooms })
+    Ok(Population { users: users_there, tokens, rooms })
 }
 
 /// Runs all calls, at most `in_flight` at a time; the results are in the order of the calls.

@@ -1,5 +1,6 @@
 //! Starling: a server of our own, started for the round, or one that runs already.
 
+use super::mongo::Mongo;
 use super::process::{Process, pinned};
 use super::rest::{self, Rest};
 use super::{Progress, Running, Target};
@@ -7,9 +8,11 @@ use crate::control::{Protocol, SessionPlan};
 use crate::error::BenchError;
 use crate::limits::{SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
 use crate::scenario::Scenario;
+use mongo_server::Database;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Instant;
 use tempfile::TempDir;
 
@@ -64,8 +67,9 @@ impl Access {
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BenchError::io("a runtime"))?;
         let there = runtime.block_on(rest::populate(&rest, scenario))?;
         let session = |index: u32| SessionPlan {
-            token: there.tokens[(index % scenario.users()) as usize].clone(),
+            token: there.tokens[scenario.user_of(index) as usize].clone(),
             room: there.rooms[scenario.room_of(index) as usize],
+            watched: scenario.watched_by(index).map(|user| there.users[user as usize]).collect(),
         };
         let protocol = Protocol::Native { address: self.address, server_name: self.server_name.clone(), ca_pem };
         Ok((protocol, (0..scenario.sessions()).map(session).collect()))
@@ -75,6 +79,8 @@ impl Access {
 /// The server's binary, started afresh with an empty data folder.
 #[derive(Debug, Clone)]
 pub struct Own {
+    /// What reports call it.
+    pub name: String,
     /// The binary.
     pub binary: PathBuf,
     /// Folder in which a data folder is made and removed again.
@@ -83,6 +89,8 @@ pub struct Own {
     pub cores: Option<String>,
     /// More arguments.
     pub arguments: Vec<String>,
+    /// What it stores in, where that is not its own folder.
+    pub mongo: Option<Arc<Mongo>>,
 }
 
 struct Started {
@@ -90,11 +98,24 @@ struct Started {
     process: Process,
     data: TempDir,
     access: Access,
+    stored: Option<Stored>,
+}
+
+/// A server's database.
+struct Stored {
+    mongo: Arc<Mongo>,
+    database: Database,
+}
+
+impl Stored {
+    fn new(mongo: &Arc<Mongo>) -> Result<Self, BenchError> {
+        Ok(Self { mongo: Arc::clone(mongo), database: mongo.database()? })
+    }
 }
 
 impl Target for Own {
     fn name(&self) -> &str {
-        "starling"
+        &self.name
     }
 
     fn start(&self) -> Result<Box<dyn Running>, BenchError> {
@@ -113,6 +134,10 @@ impl Target for Own {
         for name in ENVIRONMENT {
             command.env_remove(name);
         }
+        let stored = self.mongo.as_ref().map(Stored::new).transpose()?;
+        if let Some(stored) = &stored {
+            command.env("MONGODB_URI", &stored.database.uri);
+        }
         let mut process = Process::spawn(&mut command)?;
         let Some((address, api)) = addresses(&process) else {
             let ended =
@@ -120,7 +145,7 @@ impl Target for Own {
             return Err(BenchError::Server(format!("{ended}\n{}", tail(&log))));
         };
         let access = Access { address, api, ca: store.join("cert.pem"), server_name: "localhost".to_owned() };
-        Ok(Box::new(Started { process, data, access }))
+        Ok(Box::new(Started { process, data, access, stored }))
     }
 }
 
@@ -151,6 +176,10 @@ impl Running for Started {
         Some(self.process.pid())
     }
 
+    fn database_pid(&self) -> Option<u32> {
+        self.stored.as_ref()?.mongo.pid()
+    }
+
     fn data(&self) -> Option<&Path> {
         Some(self.data.path())
     }
@@ -169,7 +198,10 @@ impl Running for Started {
             return Err(BenchError::Server(format!("it ended during the run, {status}\n{}", tail(&log))));
         }
         match self.process.stop(SERVER_STOP_TIMEOUT) {
-            Some(status) if status.success() => Ok(()),
+            Some(status) if status.success() => match &self.stored {
+                Some(Stored { mongo, database }) => mongo.retire(database),
+                None => Ok(()),
+            },
             Some(status) => Err(BenchError::Server(format!("it ended badly, {status}\n{}", tail(&log)))),
             None => Err(BenchError::Server(format!(
                 "it did not stop within {SERVER_STOP_TIMEOUT:?} and was killed\n{}",
@@ -240,7 +272,14 @@ mod tests {
         let mut permissions = std::fs::metadata(&binary).unwrap().permissions();
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
         std::fs::set_permissions(&binary, permissions).unwrap();
-        let own = Own { binary, data: folder.path().to_owned(), cores: None, arguments: Vec::new() };
+        let own = Own {
+            name: "starling".to_owned(),
+            binary,
+            data: folder.path().to_owned(),
+            cores: None,
+            arguments: Vec::new(),
+            mongo: None,
+        };
         let error = own.start().map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("no such flag"), "{error}");
     }

@@ -3,10 +3,9 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod chat;
-#[path = "../mongo_server/mod.rs"]
-pub mod mongo_server;
 pub mod process;
 pub mod raw;
+pub mod scan;
 pub mod web;
 
 #[allow(unused_imports)]

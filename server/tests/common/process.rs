@@ -1,6 +1,6 @@
 //! One server process: started, killed, started again on the same folder and ports, stopped.
 
-use super::mongo_server::{self, Database};
+use mongo_server::Database;
 use starling_client::rest::{LoggedIn, Rest};
 use starling_client::{Client, ClientBuilder};
 use std::io::{BufRead, BufReader};

@@ -15,10 +15,10 @@ mod clients;
 mod load;
 
 use clients::{library_follower, library_sender, raw_follower, raw_sender};
-use common::mongo_server::MongoServer;
 use common::raw::Place;
 use common::{Random, Raw, Server, Stored, register};
 use load::{Account, Load};
+use mongo_server::MongoServer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -46,7 +46,7 @@ async fn what_was_acknowledged_survives_sigkill_on_mongodb() {
 /// The other side: the server lives, its database is killed and started again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_sigkill_of_the_database() {
-    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap();
+    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap().unwrap();
     let server = Server::start_on_own_ports(&RATES, &[("MONGODB_URI", &database.uri("starling"))]);
     survives(server, Some(database)).await;
 }
@@ -106,7 +106,7 @@ async fn survives(mut server: Server, mut database: Option<MongoServer>) {
         (server, database) = tokio::task::spawn_blocking(move || {
             if let Some(database) = &mut database {
                 database.kill9();
-                database.restart();
+                database.restart().unwrap();
             } else {
                 server.kill9();
                 server.restart();

@@ -1,12 +1,12 @@
 //! One fault at a time, at the worst moment.
 
-use crate::mongo_server::{self, Database};
 use crate::proxy::{Fault, Proxy};
 use crate::store_suite::log::{Log, created, deleted, edited, key, member, posted, room, user};
 use crate::{Node, assert_log};
 use client_protocol::EventBody;
 use client_protocol::room::kind::GROUP;
 use components::edge::{AppendThen, Record};
+use mongo_server::Database;
 use server::store::Store;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,8 +2,6 @@
 //! or left out.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../mongo_server/mod.rs"]
-mod mongo_server;
 #[path = "../store_suite/mod.rs"]
 mod store_suite;
 

@@ -1,6 +1,5 @@
 //! Several nodes on one database, and faults at random: every answer is true.
 
-use crate::mongo_server;
 use crate::proxy::{Fault, Proxy};
 use crate::store_suite::log::{Log, created, posted, room, user};
 use crate::{Node, assert_log};

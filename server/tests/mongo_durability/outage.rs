@@ -1,10 +1,10 @@
 //! The database freezes, dies and comes back: no false answer, an answer in time, and everything goes on by itself.
 
-use crate::mongo_server::MongoServer;
 use crate::store_suite::log::{Log, created, posted, room, user};
 use crate::{Node, assert_log};
 use client_protocol::room::kind::GROUP;
 use components::edge::{AppendThen, Record};
+use mongo_server::MongoServer;
 use server::store::Store;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ impl Outage {
     fn end(self, server: &mut MongoServer) {
         match self {
             Self::Frozen => server.thaw(),
-            Self::Killed => server.restart(),
+            Self::Killed => server.restart().unwrap(),
         }
     }
 }
@@ -45,7 +45,7 @@ async fn until(what: &str, bound: Duration, mut holds: impl FnMut() -> bool) {
 }
 
 async fn outage(outage: Outage) {
-    let mut server = tokio::task::spawn_blocking(MongoServer::start).await.unwrap();
+    let mut server = tokio::task::spawn_blocking(MongoServer::start).await.unwrap().unwrap();
     let uri = server.uri("starling");
     let mut node = Node::open(&uri).await;
     let mut log = Log::new(room(1));
@@ -123,7 +123,7 @@ async fn a_database_that_is_killed() {
 /// Killed while it works, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_in_the_middle_of_batches() {
-    let mut server = tokio::task::spawn_blocking(MongoServer::start).await.unwrap();
+    let mut server = tokio::task::spawn_blocking(MongoServer::start).await.unwrap().unwrap();
     let uri = server.uri("starling");
     let mut node = Node::open(&uri).await;
     let mut log = Log::new(room(1));
@@ -133,7 +133,7 @@ async fn a_database_that_is_killed_in_the_middle_of_batches() {
         let killer = tokio::task::spawn_blocking(move || {
             std::thread::sleep(Duration::from_millis(5 + (kill * 37) % 90));
             server.kill9();
-            server.restart();
+            server.restart().unwrap();
             server
         });
         loop {

@@ -247,7 +247,7 @@ async fn a_backup_is_restored_and_copied() {
 
 /// From a folder into a database, and from there into another folder: nothing is lost on the way.
 fn through_mongodb(folder: &Path, from: &Path, restored: &[Value]) {
-    let database = crate::common::mongo_server::database();
+    let database = mongo_server::database();
     let uri = [("MONGODB_URI", database.uri.as_str())];
     let path = |place: &Path| place.to_str().unwrap().to_owned();
     let back = path(&folder.join("back"));
@@ -263,7 +263,7 @@ fn through_mongodb(folder: &Path, from: &Path, restored: &[Value]) {
 /// A restore goes where the server of the same configuration looks, and says where that is.
 fn as_configured(folder: &Path, backup: &str, restored: &[Value]) {
     let done = |ended: &Ended| serde_json::from_str::<Value>(&ended.stdout).unwrap();
-    let database = crate::common::mongo_server::database();
+    let database = mongo_server::database();
     let here = folder.join("configured");
     std::fs::create_dir(&here).unwrap();
     std::fs::write(here.join("starling.toml"), format!("mongodb_uri = \"{}\"\n", database.uri)).unwrap();

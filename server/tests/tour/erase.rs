@@ -2,7 +2,7 @@
 
 use crate::admin;
 use crate::common::chat::{Chat, PASSWORD};
-use crate::common::mongo_server::documents_with;
+use crate::common::scan::documents_with;
 use crate::common::web::{Person, Web};
 use crate::common::{STEP, Server, Stored};
 use serde_json::{Value, json};

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod check;
-#[path = "../../../tests/mongo_server/mod.rs"]
-mod mongo_server;
 #[path = "../../../tests/store_suite/mod.rs"]
 mod store_suite;
 

@@ -1,0 +1,219 @@
+//! The command line.
+
+mod common;
+
+pub use common::{Common, StoreKind};
+
+use crate::pairs::{Comparison, Pair};
+use crate::presets::Named;
+use crate::scenario::Scenario;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Loads a Starling server and says what it cost.
+#[derive(Debug, Parser)]
+#[command(name = "starling-bench", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: What,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// Scenarios at a fixed rate: deliveries, CPU, latency, packets, memory.
+    Run(RunArgs),
+    /// One thing is different and all else the same: both sides in turn, and the ratio of each round.
+    Compare(CompareArgs),
+    /// Low load: one sender, one receiver, from send to receipt through fsync.
+    Latency(LatencyArgs),
+    /// The load process; started by the others.
+    #[command(hide = true)]
+    Load,
+    /// The floor on quinn, a server; started by the others.
+    #[command(hide = true)]
+    FloorQuic {
+        /// Certificate, PEM.
+        cert: PathBuf,
+        /// Its key, PEM.
+        key: PathBuf,
+    },
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which scenarios.
+    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_value = "all")]
+    pub scenario: Vec<Named>,
+    /// Deliveries a second, all rooms together; several are run one after the other (A, B, big and G; F has a tenth of it, H a quarter).
+    #[arg(long, value_delimiter = ',', default_value = "20000")]
+    pub rate: Vec<f64>,
+    /// Find the rate at which A or B saturates: doubled until 1 % of the deliveries take 100 ms or more, or less than 95 % arrive; then
+    /// bisected.
+    #[arg(long)]
+    pub ramp: bool,
+    /// Connections of C, rounded up to a whole hundred.
+    #[arg(long, default_value_t = 2_000)]
+    pub connections: u32,
+    /// Senders of E, in rooms of 2.
+    #[arg(long, default_value_t = 500)]
+    pub senders: u32,
+    /// Sends of a session that E keeps unanswered.
+    #[arg(long, default_value_t = 8)]
+    pub in_flight: u32,
+    /// Its messages and times.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// How it is measured.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Messages and times.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// Bytes of a message.
+    #[arg(long, default_value_t = 128)]
+    pub body_bytes: u32,
+    /// Time measured, in seconds.
+    #[arg(long, default_value_t = 20.0)]
+    pub seconds: f64,
+    /// Time under load before that, in seconds.
+    #[arg(long, default_value_t = 5.0)]
+    pub warmup: f64,
+}
+
+impl LoadArgs {
+    fn apply(&self, scenario: Scenario) -> Scenario {
+        Scenario { body_bytes: self.body_bytes, ..scenario.timed(self.warmup, self.seconds) }
+    }
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// What is compared.
+    #[arg(long = "pair", value_enum, value_delimiter = ',', default_value = "rooms,idle,durability,big,slow")]
+    pub pairs: Vec<Pair>,
+    /// Deliveries a second of each side.
+    #[arg(long, default_value_t = 20_000.0)]
+    pub rate: f64,
+    /// Idle connections of `idle`, rounded up to a whole hundred.
+    #[arg(long, default_value_t = 1_500)]
+    pub connections: u32,
+    /// Deliveries a second of the large room of `big`, beside those of B.
+    #[arg(long, default_value_t = 20_000.0)]
+    pub beside_rate: f64,
+    /// Its messages and times.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// How it is measured.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl CompareArgs {
+    /// The comparisons that were asked for.
+    #[must_use]
+    pub fn comparisons(&self) -> Vec<Comparison> {
+        let load = crate::pairs::Load {
+            deliveries_per_s: self.rate,
+            idle_connections: self.connections,
+            beside_per_s: self.beside_rate,
+        };
+        let timed = |pair: &Pair| pair.comparison(&load).map(|scenario| self.load.apply(scenario));
+        self.pairs.iter().map(timed).collect()
+    }
+}
+
+/// Arguments of `latency`.
+#[derive(Debug, Args)]
+pub struct LatencyArgs {
+    /// Sends that are measured.
+    #[arg(long, default_value_t = 200)]
+    pub sends: u32,
+    /// Time between two of them, in milliseconds.
+    #[arg(long, default_value_t = 20.0)]
+    pub interval_ms: f64,
+    /// How it is measured.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl RunArgs {
+    /// The scenarios that were asked for.
+    #[must_use]
+    pub fn scenarios(&self) -> Vec<Scenario> {
+        let mut scenarios = Vec::new();
+        for named in self.scenario.iter().flat_map(|named| named.parts()) {
+            let rates = if named.has_rate() { &self.rate[..] } else { &self.rate[..1] };
+            for rate in rates {
+                let scenario = named.scenario(*rate, self.connections, (self.senders, self.in_flight));
+                scenarios.push(self.load.apply(scenario));
+            }
+        }
+        scenarios
+    }
+}
+
+impl LatencyArgs {
+    /// The scenario.
+    #[must_use]
+    pub fn scenario(&self) -> Scenario {
+        Scenario::latency(self.sends, self.interval_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn run(arguments: &str) -> Result<RunArgs, clap::Error> {
+        let words = ["starling-bench", "run"].into_iter().chain(arguments.split_ascii_whitespace());
+        match Cli::try_parse_from(words)?.command {
+            What::Run(run) => Ok(run),
+            _ => unreachable!("`run` was asked for"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_all_scenarios_at_20000() {
+        let scenarios = run("").unwrap().scenarios();
+        let names: Vec<&str> = scenarios.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["A", "B", "C"]);
+        assert_eq!(scenarios[1].deliveries_per_s(), 20_000.0);
+        assert_eq!((scenarios[0].measure_s, scenarios[0].warmup_s, scenarios[0].body_bytes), (20.0, 5.0, 128));
+    }
+
+    #[test]
+    fn several_scenarios_and_rates_are_all_combinations() {
+        let scenarios = run("--scenario A,c,big --rate 5000,40000").unwrap().scenarios();
+        let found: Vec<(&str, f64)> = scenarios.iter().map(|s| (s.name.as_str(), s.deliveries_per_s())).collect();
+        assert_eq!(found, [("A", 5_000.0), ("A", 40_000.0), ("C", 0.0), ("big", 5_000.0), ("big", 40_000.0)]);
+        assert_eq!(run("--scenario every").unwrap().scenarios().len(), 9);
+    }
+
+    #[test]
+    fn arguments_after_dashes_are_the_servers() {
+        let args = run("--scenario b --rate 1000 --rounds 3 --pin-server 0 -- --flush-us-per-reader 0").unwrap();
+        assert_eq!(args.scenarios().len(), 1);
+        assert_eq!(args.scenarios()[0].sends_per_s, 100.0);
+        assert_eq!((args.common.rounds, args.common.server_arguments.len()), (3, 2));
+    }
+
+    #[test]
+    fn another_server_needs_all_of_its_addresses() {
+        assert!(run("--address 127.0.0.1:4433").is_err());
+        assert!(run("--address 127.0.0.1:4433 --api http://127.0.0.1:8080 --ca cert.pem").is_ok());
+        assert!(run("--server-pid 4").is_err());
+        assert!(run("--rounds 0").is_err());
+    }
+}
