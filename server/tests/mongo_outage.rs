@@ -83,7 +83,7 @@ async fn sessions_stay_and_sends_end_in_time_while_the_database_is_frozen() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erase_goes_on_when_the_database_is_back() {
-    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap();
+    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap().unwrap();
     let uri = database.uri("starling");
     let server = tokio::task::spawn_blocking(move || Server::start_with_env(&[], &[("MONGODB_URI", &uri)])).await.unwrap();
     let web = Web::new(&server);
