@@ -269,6 +269,10 @@ pub const MONGO_NODES_MAX: usize = 10_000;
 pub const MONGO_CONNECTIONS_MAX: u32 = 32;
 /// Documents of one insert.
 pub const MONGO_INSERT_EVENTS_MAX: usize = 200;
+/// A batch that takes longer makes the next one half as large; one that takes less than half of it makes it larger.
+pub const MONGO_BATCH_SLOW: Duration = Duration::from_millis(300);
+/// No batch is made smaller than this, and by so many events it grows.
+pub const MONGO_BATCH_EVENTS_MIN: usize = 8;
 /// Statements of one update command.
 pub const MONGO_UPDATES_MAX: usize = 500;
 /// Events of one pass of a projection that has to catch up.

@@ -7,12 +7,15 @@ use super::cache::Cache;
 use super::levels::store_levels;
 use super::projection::Cached;
 use super::resolve;
-use crate::limits::{MONGO_CLOSE_TIMEOUT, MONGO_INSERT_EVENTS_MAX, MONGO_WAVES_MAX, STORE_LEVEL_INTERVAL};
+use crate::limits::{
+    MONGO_BATCH_EVENTS_MIN, MONGO_BATCH_SLOW, MONGO_CLOSE_TIMEOUT, MONGO_INSERT_EVENTS_MAX, MONGO_WAVES_MAX,
+    STORE_LEVEL_INTERVAL,
+};
 use client_protocol::RoomId;
 use components::edge::AppendRequest;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// What the writer is asked to do, or told.
@@ -24,8 +27,8 @@ pub(super) enum Job {
     Levels(Vec<(RoomId, u64)>),
     /// Write what follows from the log of this room and was not written.
     Heal(RoomId),
-    /// A batch has ended; whatever is to be resolved has been handed on.
-    BatchEnded,
+    /// A batch has ended after this time; whatever is to be resolved has been handed on.
+    BatchEnded(Duration),
     /// Nothing is under way in these rooms any more.
     Free(Vec<Freed>),
     /// Levels could not be stored, or not yet.
@@ -65,6 +68,7 @@ pub(super) struct Writer {
     levels: BTreeMap<RoomId, u64>,
     heals: HashSet<RoomId>,
     batches: usize,
+    batch_events: usize,
     stored_levels: Instant,
     closing: Option<Instant>,
 }
@@ -82,6 +86,7 @@ impl Writer {
             levels: BTreeMap::new(),
             heals: HashSet::new(),
             batches: 0,
+            batch_events: MONGO_INSERT_EVENTS_MAX,
             stored_levels: Instant::now(),
             closing: None,
         }
@@ -129,7 +134,10 @@ impl Writer {
             Job::Heal(room) => {
                 self.heals.insert(room);
             }
-            Job::BatchEnded => self.batches -= 1,
+            Job::BatchEnded(took) => {
+                self.batches -= 1;
+                self.batch_events = batch_events_after(self.batch_events, took);
+            }
             Job::Free(rooms) => rooms.into_iter().for_each(|freed| self.free(freed)),
             Job::Unmarked => self.marked.clear(),
             Job::Close => self.closing = Some(Instant::now()),
@@ -164,7 +172,7 @@ impl Writer {
         let mut events = 0;
         let mut later = VecDeque::new();
         while let Some(request) = self.waiting.pop_front() {
-            if !batch.is_empty() && events + request.records.len() > MONGO_INSERT_EVENTS_MAX {
+            if !batch.is_empty() && events + request.records.len() > self.batch_events {
                 later.push_back(request);
                 break;
             }
@@ -200,7 +208,7 @@ impl Writer {
                     tell(&sender, Job::Free(vec![open.into()]));
                 });
             }
-            tell(&sender, Job::BatchEnded);
+            tell(&sender, Job::BatchEnded(began.elapsed()));
         });
         true
     }
@@ -265,7 +273,38 @@ impl Writer {
     }
 }
 
+/// How many events the next batch may have, after one that took so long. A call that takes too long leaves everything in it in doubt, and
+/// finding out costs more than the call: where the database is slow, batches shrink long before that.
+fn batch_events_after(events: usize, took: Duration) -> usize {
+    if took > MONGO_BATCH_SLOW {
+        (events / 2).max(MONGO_BATCH_EVENTS_MIN)
+    } else if took < MONGO_BATCH_SLOW / 2 {
+        (events + MONGO_BATCH_EVENTS_MIN).min(MONGO_INSERT_EVENTS_MAX)
+    } else {
+        events
+    }
+}
+
 /// Tells the writer; after its end there is nobody to tell.
 fn tell(sender: &UnboundedSender<Job>, job: Job) {
     let _ended = sender.send(job);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_shrink_where_the_database_is_slow_and_grow_again() {
+        let mut events = MONGO_INSERT_EVENTS_MAX;
+        for _ in 0..10 {
+            events = batch_events_after(events, MONGO_BATCH_SLOW * 2);
+        }
+        assert_eq!(events, MONGO_BATCH_EVENTS_MIN);
+        assert_eq!(batch_events_after(events, MONGO_BATCH_SLOW), events, "as it should be");
+        for _ in 0..MONGO_INSERT_EVENTS_MAX {
+            events = batch_events_after(events, Duration::ZERO);
+        }
+        assert_eq!(events, MONGO_INSERT_EVENTS_MAX);
+    }
 }
