@@ -102,11 +102,28 @@ impl Shared {
         }
     }
 
+    fn stop_on_panic(&self) -> StopUnlessClosed {
+        StopUnlessClosed(Arc::clone(&self.queries))
+    }
+
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop_on_panic();
         self.handle.spawn(async move {
-            let _stop = StopOnPanic("a task of the store");
+            let _stop = stop;
             work.await;
         });
+    }
+}
+
+/// Held by a task whose end others wait for: the process ends if it panics, but for a store that is closed, since then the runtime
+/// ends under its tasks.
+struct StopUnlessClosed(Arc<Semaphore>);
+
+impl Drop for StopUnlessClosed {
+    fn drop(&mut self) {
+        if !self.0.is_closed() {
+            drop(StopOnPanic("a task of the store"));
+        }
     }
 }
 

@@ -71,6 +71,7 @@ impl Rig {
 
     /// The process is gone: nothing is said or written any more.
     fn crash(self) {
+        self.store.shared.queries.close();
         let running = self.store.running.lock().unwrap().take().unwrap();
         running.runtime.shutdown_background();
     }

@@ -94,7 +94,7 @@ impl Writer {
 
     /// Works until it is told to close.
     pub(super) async fn run(mut self, mut jobs: UnboundedReceiver<Job>) {
-        let _stop = crate::stop::StopOnPanic("the writer of the store");
+        let _stop = self.shared.stop_on_panic();
         loop {
             tokio::select! {
                 job = jobs.recv() => match job {
@@ -195,6 +195,7 @@ impl Writer {
         self.batches += 1;
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
         self.spawn(async move {
+            let began = Instant::now();
             let ended = if shared.link.health.is_ready() {
                 append::append(&shared, batch).await
             } else {
