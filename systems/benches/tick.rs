@@ -4,7 +4,8 @@
 
 use client_protocol::room::{LIVE, kind};
 use client_protocol::{Code, RoomId};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
 use systems::testing::{ClientId, EPOCH, Scenario, commands};
 
@@ -57,6 +58,14 @@ fn deliver(s: &mut Scenario, deliveries: usize) -> Duration {
     total
 }
 
+/// A group of benches of which only a part of each round is timed: the times are those of that part, so that a whole run takes much
+/// longer than they say.
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(20).warm_up_time(Duration::from_millis(20)).measurement_time(Duration::from_millis(100));
+    group
+}
+
 /// Repeats `round` and adds up what it says.
 fn rounds(count: u64, mut round: impl FnMut() -> Duration) -> Duration {
     (0..count).map(|_| round()).sum()
@@ -66,8 +75,7 @@ fn large_world(criterion: &mut Criterion) {
     let mut s = Scenario::new();
     let rooms: Vec<Room> = (0..SESSIONS / ROOM_READERS).map(|n| room(&mut s, n as u8, ROOM_READERS)).collect();
     assert_eq!(s.population().sessions, SESSIONS);
-    let mut group = criterion.benchmark_group("tick with 10,000 sessions");
-    group.sample_size(20);
+    let mut group = group(criterion, "tick with 10,000 sessions");
     group.bench_function("nothing to do", |bench| {
         bench.iter_custom(|count| {
             rounds(count, || {
@@ -105,7 +113,7 @@ fn large_world(criterion: &mut Criterion) {
 }
 
 fn fan_out(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("fan-out");
+    let mut group = group(criterion, "fan-out");
     for readers in [10, 200, 1_000] {
         let mut s = Scenario::new();
         let room = room(&mut s, 1, readers);
@@ -127,8 +135,7 @@ fn fan_out(criterion: &mut Criterion) {
 
 /// A room is used that is not in memory: from Subscribe to its reply, with a log of so many messages.
 fn hydrate(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("hydrate");
-    group.sample_size(20);
+    let mut group = group(criterion, "hydrate");
     for messages in [10_u64, 1_000] {
         let mut s = Scenario::new();
         let (owner, other) = (s.user(1), s.user(2));
