@@ -3,7 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use client_protocol::room::{LIVE, kind};
-use client_protocol::{Code, RoomId};
+use client_protocol::{Code, RoomId, UserId};
+use components::time::Tuning;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
@@ -17,6 +18,18 @@ const CALM_MS: u64 = 2_000;
 /// Longer than an unused room stays in memory, in milliseconds.
 const IDLE_MS: u64 = 120_000;
 
+/// How long a login lasts, in milliseconds: many rounds of [`CALM_MS`].
+const LOGIN_MS: u64 = 10 * 365 * 24 * 3_600 * 1_000;
+/// Ticks within which everything is handed out.
+const TICKS_MAX: usize = 10_000;
+
+/// A connection that stays.
+fn connect(s: &mut Scenario, user: UserId) -> ClientId {
+    let device = s.clients.len() as u32;
+    let expires_ms = s.now.wall_ms + LOGIN_MS;
+    s.connect_with(user, device, expires_ms)
+}
+
 /// A room with its sender, who reads too, and more sessions that read it.
 struct Room {
     id: RoomId,
@@ -25,11 +38,11 @@ struct Room {
 
 fn room(s: &mut Scenario, number: u8, readers: usize) -> Room {
     let user = s.user(number);
-    let sender = s.connect(user);
+    let sender = connect(s, user);
     let id = s.create(sender, kind::GROUP, &[]);
     s.send(sender, commands::subscribe(id, EPOCH, LIVE));
     for _ in 1..readers {
-        let reader = s.connect(user);
+        let reader = connect(s, user);
         s.send(reader, commands::subscribe(id, EPOCH, LIVE));
     }
     s.advance(CALM_MS);
@@ -49,10 +62,13 @@ fn timed_tick(s: &mut Scenario) -> (Duration, usize) {
 /// Ticks until so many events were handed out.
 fn deliver(s: &mut Scenario, deliveries: usize) -> Duration {
     let (mut total, mut delivered) = (Duration::ZERO, 0);
-    while delivered < deliveries {
+    for _ in 0..TICKS_MAX {
         let (took, sent) = timed_tick(s);
         total += took;
         delivered += sent;
+        if delivered >= deliveries {
+            break;
+        }
     }
     assert_eq!(delivered, deliveries);
     total
@@ -137,9 +153,11 @@ fn fan_out(criterion: &mut Criterion) {
 fn hydrate(criterion: &mut Criterion) {
     let mut group = group(criterion, "hydrate");
     for messages in [10_u64, 1_000] {
-        let mut s = Scenario::new();
+        // Its log is written as fast as it can be.
+        let tuning = Tuning { user_rate: 1e6, user_burst: 1e6, room_rate: 1e6, room_burst: 1e6, ..Tuning::default() };
+        let mut s = Scenario::with(tuning, |_| {});
         let (owner, other) = (s.user(1), s.user(2));
-        let (a, b) = (s.connect(owner), s.connect(other));
+        let (a, b) = (connect(&mut s, owner), connect(&mut s, other));
         let room = s.create(a, kind::GROUP, &[other]);
         for n in 0..messages {
             s.posted(a, room, &format!("message {n}"));
