@@ -55,10 +55,12 @@ impl Crew {
         let (storm, storms) = watch::channel(false);
         let mut crew = Self { plan, clock, workers: Vec::new(), sessions: Vec::new(), storm };
         let (ready, readies) = std::sync::mpsc::channel();
-        for n in 0..count {
+        let shares = shares(&crew.plan.scenario, count);
+        let hired = shares.len();
+        for (n, sessions) in shares.into_iter().enumerate() {
             let share = Share {
                 plan: Arc::clone(&crew.plan),
-                sessions: (n..crew.plan.sessions.len()).step_by(count).collect(),
+                sessions,
                 clock: Arc::clone(&crew.clock),
                 meter: Arc::default(),
                 storm: storms.clone(),
@@ -72,7 +74,7 @@ impl Crew {
             crew.workers.push(Hired { meter, finish: Some(finish), thread: Some(thread) });
         }
         drop(ready);
-        for _ in 0..count {
+        for _ in 0..hired {
             let sessions = readies.recv().map_err(|_| BenchError::Load("a worker ended".to_owned()))?;
             crew.sessions.extend(sessions.map_err(BenchError::Load)?);
         }
@@ -254,6 +256,17 @@ impl Crew {
     }
 }
 
+/// The sessions of each worker. Those of rooms beside have a worker and sockets of their own: what comes to them must not stand in
+/// front of what is measured.
+fn shares(scenario: &Scenario, count: usize) -> Vec<Vec<usize>> {
+    let measured = scenario.measured_sessions() as usize;
+    let mut shares: Vec<Vec<usize>> = (0..count).map(|n| (n..measured).step_by(count).collect()).collect();
+    if scenario.beside.is_some() {
+        shares.push((measured..scenario.sessions() as usize).collect());
+    }
+    shares
+}
+
 /// When the sends are due. Around a storm there are two times: nothing is under way when all connections drop, and from then on sends
 /// are due again, though nobody is there to send them.
 fn schedules(scenario: &Scenario, start_ns: u64) -> Vec<Schedule> {
@@ -277,5 +290,13 @@ mod tests {
         let near = |seconds: f64| dues.iter().any(|ns| (*ns as f64 / 1e9 - seconds).abs() < 0.06);
         assert!(near(1.9) && !near(2.5) && !near(3.0) && near(3.2) && near(4.9) && !near(5.1));
         assert_eq!(schedules(&Scenario::one_room(2e4), 0).len(), 1);
+    }
+
+    #[test]
+    fn every_session_has_one_worker() {
+        let beside = crate::scenario::Beside { rooms: 1, members: 4, devices: 1, sends_per_s: 0.0 };
+        let scenario = Scenario { rooms: 1, members: 5, beside: Some(beside), ..Scenario::one_room(1.0) };
+        assert_eq!(shares(&scenario, 2), [vec![0, 2, 4], vec![1, 3], vec![5, 6, 7, 8]]);
+        assert_eq!(shares(&Scenario { beside: None, ..scenario }, 1), [vec![0, 1, 2, 3, 4]]);
     }
 }
