@@ -107,7 +107,7 @@ impl Eraser {
         tracing::info!(%user, "a user is erased");
         let eraser = self.clone();
         // A task of its own: it goes on where the caller does not wait, or is gone.
-        let rest = tokio::spawn(async move { eraser.carry_out(user).await });
+        let rest = tokio::spawn(async move { eraser.begin(user).await });
         match tokio::time::timeout(ERASE_WAIT, rest).await {
             Ok(Ok(true)) => Ok(Erasing::Done),
             _ => Ok(Erasing::GoesOn),
@@ -119,26 +119,31 @@ impl Eraser {
         Ok(self.store.erasing().await?.into_iter().find(|(erased, _)| *erased == user).map(|(_, key)| key))
     }
 
+    /// Begins with the rooms of a user whose account was just erased; says whether the erase came to its end.
+    async fn begin(&self, user: UserId) -> bool {
+        match self.key_of(user).await {
+            Ok(Some(key)) => self.carry_out(user, key).await,
+            Ok(None) => true,
+            Err(error) => self.stopped(user, &error.into()),
+        }
+    }
+
     /// Carries out what remains of the erase of a user; says whether it came to its end.
-    async fn carry_out(&self, user: UserId) -> bool {
+    async fn carry_out(&self, user: UserId, key: Key) -> bool {
         let Some(_turn) = Turn::take(&self.busy, user) else { return false };
-        let erased = async {
-            match self.key_of(user).await? {
-                Some(key) => self.erase_rooms(user, key).await,
-                None => Ok(0),
-            }
-        };
-        match erased.await {
+        match self.erase_rooms(user, key).await {
             Ok(rooms) => {
                 tracing::info!(%user, rooms, "a user was erased");
                 true
             }
-            Err(error) => {
-                tracing::warn!(%user, %error, "the erase of a user stopped; it is tried again");
-                self.failed.notify_one();
-                false
-            }
+            Err(error) => self.stopped(user, &error),
         }
+    }
+
+    fn stopped(&self, user: UserId, error: &EraseError) -> bool {
+        tracing::warn!(%user, %error, "the erase of a user stopped; it is tried again");
+        self.failed.notify_one();
+        false
     }
 
     /// Erases a user in all rooms; answers how many. Looks again until there is no new one: a join may have been on its way.
@@ -223,8 +228,8 @@ impl Eraser {
             }
         };
         let mut all_done = true;
-        for (user, _) in users {
-            all_done &= self.carry_out(user).await;
+        for (user, key) in users {
+            all_done &= self.carry_out(user, key).await;
         }
         all_done
     }

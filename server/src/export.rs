@@ -60,16 +60,15 @@ struct Export {
 /// [`ExportError`]; then the last line is missing.
 pub async fn export(store: Arc<dyn Store>, user: UserId, lines: Sender<String>) -> Result<(), ExportError> {
     let account = store.account(user).await?.ok_or(ExportError::NotFound)?;
-    let mut export = Export { store, user, lines, messages: 0 };
+    let mut export = Export { store: Arc::clone(&store), user, lines, messages: 0 };
     export.line(&profile(&account)).await?;
-    for login in export.store.logins(user).await? {
+    for login in store.logins(user).await? {
         let line = json!({
             "type": "login", "id": login.login.0, "label": login.label, "created_ms": login.created_ms,
             "used_ms": login.used_ms, "expires_ms": login.expires_ms,
         });
         export.line(&line).await?;
     }
-    let store = Arc::clone(&export.store);
     let mut rooms = Lots::new(|after| store.rooms_ever(user, after, ERASE_LOT_ROOMS), |room: &RoomId| *room);
     while let Some(lot) = rooms.next().await? {
         for room in lot {
@@ -83,8 +82,8 @@ pub async fn export(store: Arc<dyn Store>, user: UserId, lines: Sender<String>) 
 fn profile(account: &Account) -> Value {
     json!({
         "type": "profile", "id": account.user.0, "username": account.username, "email": account.email,
-        "display_name": account.display_name, "bio": account.bio, "avatar_url": account.avatar_url, "status": account::name(account.status),
-        "created_ms": account.created_ms, "updated_ms": account.updated_ms,
+        "display_name": account.display_name, "bio": account.bio, "avatar_url": account.avatar_url,
+        "status": account::name(account.status), "created_ms": account.created_ms, "updated_ms": account.updated_ms,
     })
 }
 

@@ -9,6 +9,7 @@ pub mod admin;
 mod app;
 pub mod auth;
 pub mod bus;
+mod clock;
 pub mod config;
 pub mod erase;
 pub mod export;

@@ -17,15 +17,23 @@ const ANSWER: Duration = Duration::from_millis(2_500);
 /// Everything goes on by then after the database is back.
 const RECOVERY: Duration = Duration::from_secs(5);
 
+/// A server, and a database of its own that can be frozen.
+async fn start() -> (MongoServer, Server) {
+    let start = || {
+        let database = MongoServer::start().unwrap();
+        let server = Server::start_with_env(&[], &[("MONGODB_URI", &database.uri("starling"))]);
+        (database, server)
+    };
+    tokio::task::spawn_blocking(start).await.unwrap()
+}
+
 async fn ready(web: &Web) -> bool {
     web.open("GET /readyz", Value::Null).await.0 == 200
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_stay_and_sends_end_in_time_while_the_database_is_frozen() {
-    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap().unwrap();
-    let uri = database.uri("starling");
-    let server = tokio::task::spawn_blocking(move || Server::start_with_env(&[], &[("MONGODB_URI", &uri)])).await.unwrap();
+    let (database, server) = start().await;
     let web = Web::new(&server);
     let ann = register(&server, "ann").await;
     let mut session = Raw::connect(&server, &ann.tokens.access_token).await;
@@ -83,9 +91,7 @@ async fn sessions_stay_and_sends_end_in_time_while_the_database_is_frozen() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erase_goes_on_when_the_database_is_back() {
-    let database = tokio::task::spawn_blocking(MongoServer::start).await.unwrap().unwrap();
-    let uri = database.uri("starling");
-    let server = tokio::task::spawn_blocking(move || Server::start_with_env(&[], &[("MONGODB_URI", &uri)])).await.unwrap();
+    let (database, server) = start().await;
     let web = Web::new(&server);
     let (ann, ben) = (web.register("ann").await, web.register("ben").await);
     let mut rooms = Vec::new();

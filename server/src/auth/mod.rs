@@ -12,6 +12,7 @@ pub mod password;
 pub mod ratelimit;
 pub mod token;
 
+pub use crate::clock::now_ms;
 pub use accounts::{Accounts, Identity, Rates, Session};
 pub use password::{PasswordError, PasswordPool};
 pub use token::{Claims, TokenError, Tokens};
@@ -124,11 +125,4 @@ impl From<PasswordError> for AuthError {
             PasswordError::Failed(why) => Self::Internal(why),
         }
     }
-}
-
-/// Unix time in milliseconds.
-#[must_use]
-pub fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

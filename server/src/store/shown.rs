@@ -17,6 +17,12 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    /// The last event that a query may look at, which asks for what is below `before` (0: no bound).
+    pub(super) fn top(&self, before: u64) -> u64 {
+        let before = if before == 0 { u64::MAX } else { before };
+        (before - 1).min(self.last_seq).min(self.head)
+    }
+
     /// What may be seen of what a message is now; and the edit whose body it then has ([`put_edit`]), if that is to be read. One who went
     /// sees no later edit; of reactions and pins nothing is told that may be later. That a message was deleted is told, since it
     /// is gone.

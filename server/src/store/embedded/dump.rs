@@ -6,6 +6,7 @@ use super::logins::{self, LoginRow};
 use super::projection::Projection;
 use super::tables::{Overlay, Table, View, decode_event, row_of};
 use super::{Shared, accounts, erase, keys};
+use crate::clock::now_ms;
 use crate::store::dump::{DumpCursor, DumpPage, Filling, Item, Part};
 use crate::store::{SentQuery, StoreError};
 use bytes::Bytes;
@@ -122,8 +123,7 @@ pub(super) fn load(shared: &Shared, items: Vec<Item>, last: bool) -> Result<(), 
     }
     if last {
         // Later than every epoch that the marks in it may have.
-        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let epoch = (since_1970.as_millis() as u64).max(shared.meta.epoch + 1);
+        let epoch = now_ms().max(shared.meta.epoch + 1);
         overlay.put(Table::Meta, b"epoch", &epoch.to_be_bytes());
         overlay.remove(Table::Meta, LOADING.as_bytes());
     }

@@ -17,8 +17,8 @@ use components::rows::NowRow;
 pub(super) fn page(view: &View<'_>, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
     let empty = HistoryPage { messages: Vec::new(), more: false, head: 0, tail: EmptyTail {} };
     let Some(row) = query::room(view, query.room)? else { return Ok(empty) };
-    let before = if query.before == 0 { u64::MAX } else { query.before };
-    let last_seq = (before - 1).min(query.last_seq).min(row.head);
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
+    let last_seq = sight.top(query.before);
     // Messages (lowest, highest], by number.
     let lowest = messages_up_to(view, query.room, query.after.min(row.head))?;
     let highest = messages_up_to(view, query.room, last_seq)?.max(lowest);
@@ -26,7 +26,6 @@ pub(super) fn page(view: &View<'_>, query: &HistoryQuery) -> Result<HistoryPage,
     let oldest_first = query.before == 0 && query.after != 0;
     let count = limit.min(highest - lowest);
 
-    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let mut fitting = FrameList::new(HISTORY_PAGE_BYTES_MAX);
     for step in 0..count {
         let number = if oldest_first { lowest + 1 + step } else { highest - step };

@@ -222,8 +222,7 @@ fn read_or_write_meta(db: &Database, space: &Keyspace) -> Result<(StoreMeta, u64
             Err(StoreError::Corrupt(format!("the data has schema {schema}; this version reads schemas 1 to {SCHEMA}")))
         }
         (None, _, _) => {
-            let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let epoch = since_1970.as_millis() as u64;
+            let epoch = crate::clock::now_ms();
             let node = getrandom::u32().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
             let mut batch = db.batch().durability(Some(PersistMode::SyncAll));
             for (name, value) in [("schema", SCHEMA), ("epoch", epoch), ("node", u64::from(node))] {

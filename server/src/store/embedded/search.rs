@@ -174,8 +174,8 @@ impl Page<'_> {
 pub(super) fn page(view: &View<'_>, query: &SearchQuery) -> Result<SearchPage, StoreError> {
     let nothing = SearchPage { messages: Vec::new(), next: 0, tail: EmptyTail {} };
     let Some(row) = query::room(view, query.room)? else { return Ok(nothing) };
-    let before = if query.before == 0 { u64::MAX } else { query.before };
-    let top = (before - 1).min(query.last_seq).min(row.head);
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
+    let top = sight.top(query.before);
     let Wanted { words, prefix } = &query.wanted;
     let term = |words: Vec<String>| Term(words.into_iter().map(|word| Descent::new(view, query.room, word)).collect());
     let mut terms: Vec<Term<'_>> = words.iter().map(|word| term(vec![word.clone()])).collect();
@@ -187,7 +187,6 @@ pub(super) fn page(view: &View<'_>, query: &SearchQuery) -> Result<SearchPage, S
             None => {}
         }
     }
-    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let mut page = Page { view, query, sight, messages: FrameList::new(HISTORY_PAGE_BYTES_MAX), read: 0 };
     let next = if terms.is_empty() { page.read_on(top)? } else { page.walk(terms, top)? };
     Ok(SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} })

@@ -19,8 +19,8 @@ use client_protocol::tail::EmptyTail;
 pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPage, Fault> {
     let empty = HistoryPage { messages: Vec::new(), more: false, head: 0, tail: EmptyTail {} };
     let Some(row) = query::room(link, query.room).await? else { return Ok(empty) };
-    let before = if query.before == 0 { u64::MAX } else { query.before };
-    let last = (before - 1).min(query.last_seq).min(row.head);
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
+    let last = sight.top(query.before);
     let after = query.after.min(row.head);
     let limit = (query.limit as usize).clamp(1, HISTORY_PAGE_MAX);
     let oldest_first = query.before == 0 && query.after != 0;
@@ -31,7 +31,6 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
 
     let count = found.len();
     let logged = found.into_iter().take(limit).map(EventDoc::into_parts).collect::<Result<Vec<_>, _>>()?;
-    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let mut fitting = FrameList::new(HISTORY_PAGE_BYTES_MAX);
     for logged in limited(link, query.room, logged, &sight).await? {
         if !fitting.push(message(logged, &sight)?) {

@@ -102,12 +102,8 @@ impl Shared {
         }
     }
 
-    fn stop_on_panic(&self) -> StopUnlessClosed {
-        StopUnlessClosed(Arc::clone(&self.queries))
-    }
-
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop_on_panic();
+        let stop = StopUnlessClosed(Arc::clone(&self.queries));
         self.handle.spawn(async move {
             let _stop = stop;
             work.await;
@@ -199,11 +195,11 @@ impl MongoStore {
         let (jobs, jobs_taken) = unbounded_channel();
         let (ended_in, ended) = sync_channel(1);
         let writer = Writer::new(Arc::clone(&shared), jobs.clone(), marked);
-        runtime.spawn(async move {
+        shared.spawn(async move {
             writer.run(jobs_taken).await;
             let _gone = ended_in.send(());
         });
-        runtime.spawn(watch::watch(Arc::clone(&shared), jobs.clone()));
+        shared.spawn(watch::watch(Arc::clone(&shared), jobs.clone()));
         Ok(Self { shared, jobs, running: Mutex::new(Some(Running { runtime, ended, _node: node })) })
     }
 

@@ -6,6 +6,7 @@ use super::link::Link;
 use super::queries::{Collection, INDEXES, META, NODE};
 use super::retry::Pauses;
 use super::update::Statement;
+use crate::clock::now_ms;
 use crate::limits::MONGO_INDEX_TIMEOUT;
 use crate::store::{StoreError, StoreMeta};
 use client_protocol::NodeId;
@@ -15,7 +16,6 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::pin::Pin;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The schema that this version reads and writes.
 pub(super) const SCHEMA: u32 = 1;
@@ -47,11 +47,6 @@ struct MetaDoc {
 const META_ID: &str = "starling";
 /// The document that is there while a load is under way.
 pub(super) const LOADING_ID: &str = "loading";
-
-/// Unix time in milliseconds.
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
 
 /// The file that says which node a data folder is. Held while the server runs, so that no two processes are the same node.
 #[derive(Debug)]

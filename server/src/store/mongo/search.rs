@@ -43,11 +43,10 @@ struct Candidates {
 pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<SearchPage, Fault> {
     let nothing = SearchPage { messages: Vec::new(), next: 0, tail: EmptyTail {} };
     let Some(row) = query::room(link, query.room).await? else { return Ok(nothing) };
-    let before = if query.before == 0 { u64::MAX } else { query.before };
-    let top = (before - 1).min(query.last_seq).min(row.head);
+    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
+    let top = sight.top(query.before);
     let limit = (query.limit as usize).clamp(1, SEARCH_PAGE_MAX);
     let Candidates { seqs, next } = candidates(link, query, top, limit).await?;
-    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let found = history::limited(link, query.room, read_events(link, query.room, &seqs).await?, &sight).await?;
     let mut found: BTreeMap<u64, _> = found.into_iter().map(|logged| (logged.0.event.head.seq, logged)).collect();
     let mut messages = FrameList::new(HISTORY_PAGE_BYTES_MAX);

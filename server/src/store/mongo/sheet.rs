@@ -17,7 +17,7 @@ use systems::fold::{self, FoldError, Rows, blanked};
 
 /// A message that events are about.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
+struct Message {
     event: Event,
     /// As stored.
     stored: Option<NowRow>,
@@ -35,7 +35,7 @@ pub(super) struct Sheet {
     pub(super) members: Members,
     /// Rows that were changed, and the event of the row that is stored.
     put_members: BTreeMap<UserId, Option<u64>>,
-    pub(super) messages: BTreeMap<u64, Message>,
+    messages: BTreeMap<u64, Message>,
     put_messages: BTreeSet<u64>,
     marks: BTreeMap<RoomId, (MarkRow, u64)>,
     put_marks: BTreeMap<RoomId, Option<u64>>,

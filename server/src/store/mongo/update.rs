@@ -57,8 +57,8 @@ struct WriteErrorReply {
 }
 
 impl Link {
-    /// Sends statements, in no order, as few commands. Answers whether each changed or
-    /// found a document; nothing is said of a single one: where not all did, look again.
+    /// Sends statements, in no order, as few commands. Answers whether each changed or found a document; nothing is said of a single
+    /// one: where not all did, look again.
     pub(super) async fn update(&self, collection: Collection, statements: &[Statement]) -> Result<bool, Fault> {
         let mut all = true;
         for statements in statements.chunks(MONGO_UPDATES_MAX) {

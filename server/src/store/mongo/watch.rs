@@ -5,8 +5,8 @@ use super::Shared;
 use super::documents::NodeDoc;
 use super::fault::Fault;
 use super::queries::{Collection, NODE, NODES};
-use super::schema::now_ms;
 use super::writer::Job;
+use crate::clock::now_ms;
 use crate::limits::{
     MONGO_BEAT_INTERVAL, MONGO_CALL_TIMEOUT, MONGO_NODE_GONE, MONGO_NODES_MAX, MONGO_PROBE_INTERVAL, MONGO_RETRY_MAX,
 };

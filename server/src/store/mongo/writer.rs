@@ -94,7 +94,6 @@ impl Writer {
 
     /// Works until it is told to close.
     pub(super) async fn run(mut self, mut jobs: UnboundedReceiver<Job>) {
-        let _stop = self.shared.stop_on_panic();
         loop {
             tokio::select! {
                 job = jobs.recv() => match job {
