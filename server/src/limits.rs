@@ -248,6 +248,8 @@ const _: () = assert!(LIVE_LOGIN_TIME.as_secs() <= 5, "account facts are enforce
 
 /// The time that one command to the database may take before its outcome counts as unknown.
 pub const MONGO_CALL_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The time that a write waits for others, where the database takes one at a time. A part of the time of the call.
+pub const MONGO_TURN_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The time that the database is asked to spend on one command at most.
 pub const MONGO_SERVER_TIME: Duration = Duration::from_millis(1_200);
 /// The time to reach a server at all, and to find one that takes writes.
@@ -267,8 +269,12 @@ pub const MONGO_NODES_MAX: usize = 10_000;
 /// Connections to each server at most.
 /// Connections to each server at most, where the URI does not say how many (`maxPoolSize`).
 pub const MONGO_CONNECTIONS_MAX: u32 = 32;
-/// Documents of one insert.
-pub const MONGO_INSERT_EVENTS_MAX: usize = 200;
+/// Documents of one insert. There are servers of the protocol that go on with the next hundred where an ordered insert should end.
+pub const MONGO_INSERT_EVENTS_MAX: usize = 100;
+/// Finds that are under way at a time for one question, where the server has to be asked for each id.
+pub const MONGO_FINDS_MAX: usize = 8;
+/// Events of one batch of appends.
+pub const MONGO_BATCH_EVENTS_MAX: usize = 200;
 /// A batch that takes longer makes the next one half as large; one that takes less than half of it makes it larger.
 pub const MONGO_BATCH_SLOW: Duration = Duration::from_millis(300);
 /// No batch is made smaller than this, and by so many events it grows.
@@ -293,6 +299,12 @@ pub const MONGO_RETRY_MAX: Duration = Duration::from_millis(400);
 pub const MONGO_SEARCH_PROBE: usize = 500;
 /// Names that are read at a time.
 pub const MONGO_NAMES_LOT: usize = 200;
+/// Rooms whose rows wait, and levels, are written so long after the first event that they lack…
+pub const MONGO_ROW_LATE: Duration = Duration::from_millis(1_000);
+/// … and before anything more is appended to them after so long.
+pub const MONGO_ROW_LATE_MAX: Duration = Duration::from_millis(2_000);
+/// How often the writer looks for such rooms.
+pub const MONGO_SETTLE_INTERVAL: Duration = Duration::from_millis(50);
 /// The time that a query or a change outside of logs is tried for before it fails.
 pub const MONGO_QUERY_TIMEOUT: Duration = Duration::from_secs(4);
 /// The time that an operator's look at one room, or one piece of a dump or load, is given.
@@ -306,6 +318,7 @@ pub const MONGO_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rooms that are marked as dirty and read at a start.
 pub const MONGO_DIRTY_ROOMS_MAX: usize = 1_000_000;
 
+const _: () = assert!(MONGO_TURN_TIMEOUT.as_millis() < MONGO_CALL_TIMEOUT.as_millis());
 const _: () = assert!(MONGO_SERVER_TIME.as_millis() < MONGO_CALL_TIMEOUT.as_millis());
 const _: () = assert!(MONGO_CALL_TIMEOUT.as_millis() < client_protocol::limits::REQUEST_TIMEOUT_MS as u128);
-const _: () = assert!(MONGO_INSERT_EVENTS_MAX >= components::limits::APPEND_EVENTS_MAX);
+const _: () = assert!(MONGO_ROW_LATE.as_millis() < MONGO_ROW_LATE_MAX.as_millis());

@@ -19,8 +19,13 @@ pub(super) struct Sight {
 impl Sight {
     /// The last event that a query may look at, which asks for what is below `before` (0: no bound).
     pub(super) fn top(&self, before: u64) -> u64 {
+        self.top_of_log(before).min(self.head)
+    }
+
+    /// As [`Self::top`], where the log may go further than the room is known to.
+    pub(super) fn top_of_log(&self, before: u64) -> u64 {
         let before = if before == 0 { u64::MAX } else { before };
-        (before - 1).min(self.last_seq).min(self.head)
+        (before - 1).min(self.last_seq).min(i64::MAX as u64)
     }
 
     /// What may be seen of what a message is now; and the edit whose body it then has ([`put_edit`]), if that is to be read. One who went

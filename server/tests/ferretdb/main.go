@@ -38,6 +38,7 @@ func main() {
 		_ = os.RemoveAll(*folder)
 		os.Exit(0)
 	}()
+	go indexIDs(*folder)
 	if err := server.Run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -3,19 +3,19 @@
 
 use super::Shared;
 use super::documents::{DirtyDoc, EventDoc, RoomDoc};
-use super::fault::{DUPLICATE_KEY, Fault};
+use super::fault::Fault;
 use super::ids::{dirty_id, id};
+use super::insert::{Inserted, insert};
+use super::late;
 use super::link::Link;
 use super::projection::{Cached, Logged, advance};
 use super::queries::{Collection, DIRTY, ROOM};
 use super::update::Statement;
 use super::writes::Writes;
-use crate::limits::MONGO_INSERT_EVENTS_MAX;
 use client_protocol::RoomId;
 use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use components::rows::RoomRow;
 use mongodb::bson::Bson;
-use mongodb::error::{ErrorKind, InsertManyError};
 
 /// An append that is under way.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Open {
     pub(super) usable: usize,
     /// So many are in.
     pub(super) appended: usize,
+    /// An attempt was made, or will not be.
+    pub(super) is_tried: bool,
     /// An attempt was made whose outcome is not known.
     pub(super) is_doubted: bool,
     /// The last attempt found a place or a key taken.
@@ -38,24 +40,21 @@ pub(super) struct Open {
     pub(super) is_said: bool,
 }
 
-/// How an insert of one append ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Inserted {
-    /// All that was sent is in.
-    All,
-    /// So many are in; the place or the key of the next one is taken.
-    Taken(usize),
-    /// So many are in, and no more.
-    Refused(usize),
-    /// Nobody knows.
-    Unknown,
-}
-
 impl Open {
     /// An append that was not begun.
     pub(super) const fn new(request: AppendRequest, cached: Option<Cached>, is_marked: bool) -> Self {
         let usable = request.records.len();
-        Self { request, cached, is_marked, usable, appended: 0, is_doubted: false, is_taken: false, is_said: false }
+        Self {
+            request,
+            cached,
+            is_marked,
+            usable,
+            appended: 0,
+            is_tried: false,
+            is_doubted: false,
+            is_taken: false,
+            is_said: false,
+        }
     }
 
     pub(super) const fn room(&self) -> RoomId {
@@ -81,8 +80,8 @@ impl Open {
     }
 
     /// The documents of the events that are not in.
-    fn documents(&self) -> Vec<EventDoc> {
-        self.request.records[self.appended..self.usable].iter().map(|record| EventDoc::new(self.room(), record)).collect()
+    pub(super) fn documents(&self) -> impl Iterator<Item = EventDoc> {
+        self.request.records[self.appended..self.usable].iter().map(|record| EventDoc::new(self.room(), record))
     }
 
     /// The events that are in.
@@ -110,15 +109,15 @@ impl Open {
         }
     }
 
-    fn took(&mut self, inserted: Inserted) {
-        self.is_taken = false;
+    /// Keeps how an insert ended.
+    pub(super) fn took(&mut self, inserted: Inserted) {
+        (self.is_tried, self.is_taken) = (true, false);
         match inserted {
-            Inserted::All => self.appended = self.usable,
             Inserted::Taken(count) => {
                 self.appended += count;
                 self.is_taken = true;
             }
-            Inserted::Refused(count) => self.appended += count,
+            Inserted::In(count) | Inserted::Refused(count) => self.appended += count,
             Inserted::Unknown => self.is_doubted = true,
         }
     }
@@ -138,7 +137,7 @@ pub(super) async fn append(shared: &Shared, mut batch: Vec<Open>) -> Ended {
         return refuse(shared, batch);
     }
     let mut ended = Ended::default();
-    let (mut singles, mut others) = (Vec::new(), Vec::new());
+    let mut usable = Vec::new();
     for open in batch {
         match (open.is_expected(), open.usable) {
             (false, _) => ended.unresolved.push(open),
@@ -146,12 +145,10 @@ pub(super) async fn append(shared: &Shared, mut batch: Vec<Open>) -> Ended {
                 shared.answer(vec![open.reply(0, open.done())]);
                 ended.answered.push(open);
             }
-            (true, 1) => singles.push(open),
-            (true, _) => others.push(open),
+            (true, _) => usable.push(open),
         }
     }
-    let inserted = insert(shared, singles, others).await;
-    let (whole, rest): (Vec<Open>, Vec<Open>) = inserted.into_iter().partition(Open::is_in);
+    let (whole, rest): (Vec<Open>, Vec<Open>) = insert(shared, usable).await.into_iter().partition(Open::is_in);
     let (unresolved, refused) =
         rest.into_iter().partition(|open: &Open| open.appended > 0 || open.is_taken || open.is_doubted);
     ended.unresolved.extend::<Vec<_>>(unresolved);
@@ -179,7 +176,7 @@ async fn prepare(link: &Link, node: client_protocol::NodeId, batch: &mut [Open])
     if !unknown.is_empty() {
         let limit = unknown.len();
         let found: Vec<RoomDoc> = link.many(ROOM.one_of(unknown), false, limit).await?;
-        let rows = found.into_iter().map(RoomRow::try_from).collect::<Result<Vec<_>, _>>()?;
+        let rows = found.into_iter().map(|doc| link.late.row(doc)).collect::<Result<Vec<_>, _>>()?;
         for open in batch.iter_mut().filter(|open| open.cached.is_none()) {
             let row = rows.iter().find(|row| row.room == open.request.room).cloned();
             open.cached = Some(row.map_or_else(|| Cached::empty(open.request.room), |row| Cached { row, members: None }));
@@ -213,91 +210,27 @@ pub(super) async fn mark<'a>(
     Ok(())
 }
 
-/// Inserts: singles together in no order, each room with more in an insert of its own, in order.
-async fn insert(shared: &Shared, singles: Vec<Open>, others: Vec<Open>) -> Vec<Open> {
-    let mut inserts = tokio::task::JoinSet::new();
-    let spawn = |inserts: &mut tokio::task::JoinSet<Vec<Open>>, mut opens: Vec<Open>| {
-        let (link, turns) = (std::sync::Arc::clone(&shared.link), std::sync::Arc::clone(&shared.inserts));
-        inserts.spawn(async move {
-            let _turn = turns.acquire_owned().await;
-            insert_together(&link, &mut opens).await;
-            opens
-        });
-    };
-    let mut singles = singles.into_iter().peekable();
-    while singles.peek().is_some() {
-        spawn(&mut inserts, singles.by_ref().take(MONGO_INSERT_EVENTS_MAX).collect());
-    }
-    for open in others {
-        spawn(&mut inserts, vec![open]);
-    }
-    inserts.join_all().await.into_iter().flatten().collect()
-}
-
-/// One insert: of one append, or of several that have one event each.
-pub(super) async fn insert_together(link: &Link, opens: &mut [Open]) {
-    let documents: Vec<EventDoc> = opens.iter().flat_map(Open::documents).collect();
-    let collection = link.collection::<EventDoc>(Collection::Events);
-    let is_ordered = opens.len() == 1;
-    let result = async {
-        let result = collection.insert_many(&documents).ordered(is_ordered).await;
-        match result {
-            Err(error) => match *error.kind {
-                ErrorKind::InsertMany(errors) => Ok(Some(errors)),
-                _ => Err(error),
-            },
-            Ok(_) => Ok(None),
-        }
-    };
-    match link.write(result).await {
-        Ok(None) => opens.iter_mut().for_each(|open| open.took(Inserted::All)),
-        Ok(Some(errors)) => {
-            for (index, open) in opens.iter_mut().enumerate() {
-                open.took(inserted(&errors, if is_ordered { None } else { Some(index) }));
-            }
-        }
-        Err(Fault::NotDone(why)) => {
-            tracing::debug!(why, "an insert was not sent");
-            opens.iter_mut().for_each(|open| open.took(Inserted::Refused(0)));
-        }
-        Err(fault) => {
-            tracing::debug!(%fault, "the outcome of an insert is not known");
-            opens.iter_mut().for_each(|open| open.took(Inserted::Unknown));
-        }
-    }
-}
-
-/// What errors say of the single document `index`, or of all documents of an ordered insert.
-fn inserted(errors: &InsertManyError, index: Option<usize>) -> Inserted {
-    let write_errors = errors.write_errors.as_deref().unwrap_or_default();
-    let mut mine = write_errors.iter().filter(|error| index.is_none_or(|index| error.index == index));
-    match mine.next() {
-        // What went in before the error may not be on a majority yet.
-        _ if errors.write_concern_error.is_some() => Inserted::Unknown,
-        Some(error) => {
-            let count = if index.is_some() { 0 } else { error.index };
-            if error.code == DUPLICATE_KEY { Inserted::Taken(count) } else { Inserted::Refused(count) }
-        }
-        None => Inserted::All,
-    }
-}
-
-/// Writes what follows from appends that are in. Gives them back as they came where it could not.
+/// Writes what follows from appends that are in, but for rows that may wait. Gives them back as they came where it could not.
 async fn project(link: &std::sync::Arc<Link>, whole: Vec<Open>) -> Result<Vec<Open>, Vec<Open>> {
     let mut folds = tokio::task::JoinSet::new();
     for mut open in whole {
         let link = std::sync::Arc::clone(link);
         folds.spawn(async move {
             let cached = open.cached.take().unwrap_or_else(|| Cached::empty(open.room()));
+            let before = cached.row.clone();
             let folded = advance(&link, cached, &open.logged()).await;
-            (open, folded)
+            (open, before, folded)
         });
     }
     let mut writes = Writes::default();
-    let (mut folded, mut failed) = (Vec::new(), Vec::new());
-    for (mut open, result) in folds.join_all().await {
+    let (mut folded, mut late, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for (mut open, before, result) in folds.join_all().await {
         match result {
-            Ok((cached, some)) => {
+            Ok((cached, mut some)) => {
+                if late::may_wait(&before, &cached.row) {
+                    some.rooms.clear();
+                    late.push(cached.row.clone());
+                }
                 open.cached = Some(cached);
                 writes.append(some);
                 folded.push(open);
@@ -312,7 +245,10 @@ async fn project(link: &std::sync::Arc<Link>, whole: Vec<Open>) -> Result<Vec<Op
         failed.extend(folded);
     } else {
         match writes.send(link).await {
-            Ok(true) => return Ok(folded),
+            Ok(true) => {
+                late.iter().for_each(|row| link.late.put(row));
+                return Ok(folded);
+            }
             Ok(false) => failed = folded,
             Err(fault) => {
                 tracing::debug!(%fault, "what follows from a batch of appends cannot be written yet");

@@ -14,7 +14,7 @@ use super::query;
 use super::read::log_piece;
 use super::retry::Pauses;
 use super::update::{Statement, document};
-use crate::limits::{CHECK_ROUNDS_MAX, DUMP_PAGE_ITEMS};
+use crate::limits::{CHECK_ROUNDS_MAX, DUMP_PAGE_ITEMS, MONGO_ROW_LATE_MAX};
 use crate::store::check::{Folded, RoomCheck};
 use client_protocol::room::kind;
 use client_protocol::{RoomId, UserId};
@@ -22,6 +22,7 @@ use components::rows::{NowRow, RoomRow};
 use mongodb::bson::{Document, doc};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 use systems::fold::blanked;
 
 /// Everything that the database has of a room, as of one event.
@@ -36,12 +37,18 @@ struct Stored {
 /// Compares the projections of a room with its log; with `mend`, what is not as the log says is written as it should be.
 pub(super) async fn room(link: &Link, room: RoomId, mend: bool) -> Result<RoomCheck, Fault> {
     let mut pauses = Pauses::new();
+    let mut stood_since = (Instant::now(), None);
     for _ in 0..CHECK_ROUNDS_MAX {
         let stored = read(link, room).await?;
         let head = query::room(link, room).await?.map(|row| row.head);
         let log_head = stored.events.last().map(|(record, _)| record.event.head.seq);
+        if stood_since.1 != Some((head, log_head)) {
+            stood_since = (Instant::now(), Some((head, log_head)));
+        }
+        // A row that is behind its log may be one that another server writes late.
+        let is_settled = head == log_head || stood_since.0.elapsed() > 2 * MONGO_ROW_LATE_MAX;
         let is_level = stored.row.as_ref().map(|row| row.head) == head && log_at(link, room, log_head).await?;
-        if is_level {
+        if is_level && is_settled {
             let mut check = Check { room, found: RoomCheck::default(), events: Vec::new(), rows: Vec::new() };
             check.compare(&stored)?;
             if mend {

@@ -184,12 +184,11 @@ impl From<&RoomRow> for RoomFold {
     }
 }
 
-impl TryFrom<RoomDoc> for RoomRow {
-    type Error = StoreError;
-
-    fn try_from(doc: RoomDoc) -> Result<Self, StoreError> {
-        let RoomDoc { id, notified_seq, fold } = doc;
-        Ok(Self {
+impl RoomDoc {
+    /// The row as it is stored. Whoever reads it wants [`super::late::LateRows::row`].
+    pub(super) fn stored_row(self) -> Result<RoomRow, StoreError> {
+        let Self { id, notified_seq, fold } = self;
+        Ok(RoomRow {
             room: room(&id)?,
             kind: fold.kind,
             name: fold.name,

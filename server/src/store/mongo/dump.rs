@@ -63,7 +63,7 @@ impl Page<'_> {
             let filter = ROOM_PAGES.equal([]).within(after.take(), None);
             let lot: Vec<RoomDoc> = self.link.many(filter, false, DUMP_PAGE_ITEMS).await?;
             let is_last = lot.len() < DUMP_PAGE_ITEMS;
-            for row in lot.into_iter().map(RoomRow::try_from) {
+            for row in lot.into_iter().map(|doc| self.link.late.row(doc)) {
                 let row = row?;
                 after = Some(id(row.room.bytes()).into());
                 if !part.holds(row.kind) {

@@ -20,8 +20,8 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
     let empty = HistoryPage { messages: Vec::new(), more: false, head: 0, tail: EmptyTail {} };
     let Some(row) = query::room(link, query.room).await? else { return Ok(empty) };
     let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
-    let last = sight.top(query.before);
-    let after = query.after.min(row.head);
+    let last = sight.top_of_log(query.before);
+    let after = query.after.min(i64::MAX as u64);
     let limit = (query.limit as usize).clamp(1, HISTORY_PAGE_MAX);
     let oldest_first = query.before == 0 && query.after != 0;
     let filter = MESSAGES.equal([id(query.room.bytes()).into(), true.into()]);

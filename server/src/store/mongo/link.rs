@@ -1,11 +1,16 @@
 //! The link to the database: one client, and calls with a time limit.
 
+mod kind;
 mod uri;
 
 use super::fault::{Fault, are_duplicates};
+use super::late::LateRows;
 use super::queries::{Collection, Filter};
-use crate::limits::{MONGO_CALL_TIMEOUT, MONGO_OPEN_TIMEOUT, MONGO_SERVER_TIME, MONGO_UPDATES_MAX};
+use crate::limits::{
+    MONGO_CALL_TIMEOUT, MONGO_FINDS_MAX, MONGO_OPEN_TIMEOUT, MONGO_SERVER_TIME, MONGO_TURN_TIMEOUT, MONGO_UPDATES_MAX,
+};
 use crate::store::StoreError;
+use futures_util::future::try_join_all;
 use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::{Client, Database};
@@ -13,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 /// What is known of the database's health.
@@ -55,6 +60,10 @@ pub(super) struct Link {
     pub(super) database: Database,
     place: String,
     open_until: Instant,
+    pub(super) kind: kind::Kind,
+    writing: Semaphore,
+    /// Rows that this node writes later.
+    pub(super) late: LateRows,
     /// What [`super::watch`] found last.
     pub(super) health: Health,
     /// A call has failed.
@@ -81,6 +90,9 @@ impl Link {
             database,
             place,
             open_until,
+            kind: kind::Kind::default(),
+            writing: Semaphore::new(1),
+            late: LateRows::default(),
             health: Health::default(),
             trouble: Notify::new(),
             ended: Notify::new(),
@@ -106,16 +118,17 @@ impl Link {
 
     /// Runs a call with the time limit of all calls.
     pub(super) async fn call<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
-        self.judge(call, Fault::from).await
+        self.judge(Instant::now() + MONGO_CALL_TIMEOUT, call, Fault::from).await
     }
 
-    /// As [`Self::call`]; `meaning` says what an error means.
+    /// As [`Self::call`], until `deadline`; `meaning` says what an error means.
     async fn judge<T>(
         &self,
+        deadline: Instant,
         call: impl Future<Output = Result<T, Error>>,
         meaning: impl FnOnce(Error) -> Fault,
     ) -> Result<T, Fault> {
-        let result = match tokio::time::timeout(MONGO_CALL_TIMEOUT, call).await {
+        let result = match tokio::time::timeout_at(deadline, call).await {
             Ok(result) => result.map_err(meaning),
             Err(_) => {
                 Err(Fault::Unknown(format!("the database did not answer within {} ms", MONGO_CALL_TIMEOUT.as_millis())))
@@ -137,16 +150,29 @@ impl Link {
 
     /// Runs a call that writes, and that the driver may try twice.
     pub(super) async fn write<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
-        #[cfg(test)]
-        self.crash_or_go_on()?;
-        self.judge(call, Fault::of_repeated).await
+        self.in_turn(call, Fault::of_repeated).await
     }
 
     /// Runs a call that writes, and that the driver makes once: a command, or a delete of many documents.
     pub(super) async fn write_once<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+        self.in_turn(call, Fault::from).await
+    }
+
+    /// A write: one at a time where the server would make them wait for each other.
+    async fn in_turn<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+        meaning: impl FnOnce(Error) -> Fault,
+    ) -> Result<T, Fault> {
         #[cfg(test)]
         self.crash_or_go_on()?;
-        self.call(call).await
+        let deadline = Instant::now() + MONGO_CALL_TIMEOUT;
+        let late = |_| Fault::NotDone("other writes take too long".to_owned());
+        let _turn = match self.kind.has_one_writer() {
+            true => Some(tokio::time::timeout(MONGO_TURN_TIMEOUT, self.writing.acquire()).await.map_err(late)?),
+            false => None,
+        };
+        self.judge(deadline, call, meaning).await
     }
 
     /// Tests end the process, as it were, before any write.
@@ -179,6 +205,19 @@ impl Link {
         descending: bool,
         limit: usize,
     ) -> Result<Vec<T>, Fault> {
+        // Looking at all of a small collection costs less; that of events grows for ever.
+        if self.kind.asks_singly()
+            && filter.shape.collection == Collection::Events
+            && let Some(filters) = filter.singly()
+        {
+            let mut finds: Vec<_> = filters.into_iter().map(|filter| self.one(filter)).collect();
+            let mut found = Vec::new();
+            while !finds.is_empty() {
+                let lot = finds.split_off(finds.len().saturating_sub(MONGO_FINDS_MAX));
+                found.extend(try_join_all(lot).await?.into_iter().flatten());
+            }
+            return Ok(found);
+        }
         let server_limit = i64::try_from(limit).ok().filter(|limit| *limit > 0);
         self.find(filter, descending, limit, server_limit, |_| true).await
     }

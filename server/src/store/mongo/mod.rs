@@ -10,9 +10,10 @@
 //! | [`link`], [`update`], [`fault`], [`retry`] | calls with a time limit; many changes in one; what failures mean; trying again |
 //! | [`schema`] | the start |
 //! | [`store`] | the trait: which call goes where |
-//! | [`writer`], [`append`], [`resolve`] | batches; the one write; how its outcome is found out |
+//! | [`writer`], [`append`], [`insert`], [`resolve`] | batches; the one write; in as few commands as can be; how its outcome is found out |
 //! | [`watch`] | whether the database is there and takes writes; which servers are alive |
-//! | [`cache`], [`levels`] | what the writer knows of rooms; how far followers are, and which rooms are dirty |
+//! | [`cache`], [`late`] | what the writer knows of rooms; rows that are written late |
+//! | [`settle`] | late rows, how far followers are, and which rooms are dirty |
 //! | [`projection`], [`sheet`], [`writes`] | rooms, members, messages and marks after a fold: how, on what, and what is sent |
 //! | [`read`], [`heads`] | the world's reads; what other servers did |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
@@ -32,7 +33,8 @@ mod fault;
 mod heads;
 mod history;
 mod ids;
-mod levels;
+mod insert;
+mod late;
 mod link;
 mod logins;
 mod names;
@@ -44,6 +46,7 @@ mod resolve;
 mod retry;
 mod schema;
 mod search;
+mod settle;
 mod sheet;
 mod store;
 #[cfg(test)]
@@ -178,7 +181,7 @@ impl MongoStore {
                     sweep: logins::Sweep::default(),
                     gone: Mutex::default(),
                 });
-                let marked = levels::dirty_rooms(&shared).await?.own;
+                let marked = settle::dirty_rooms(&shared).await?.own;
                 Ok((shared, marked, node))
             };
             let _gone = opened.send(result.await);

@@ -173,7 +173,14 @@ pub(super) struct Filter<'a> {
     document: Document,
 }
 
-impl Filter<'_> {
+impl<'a> Filter<'a> {
+    /// The same as one filter for each document, if it has nothing but a list of ids.
+    pub(super) fn singly(&self) -> Option<Vec<Self>> {
+        let ids = self.document.get_document("_id").ok()?.get_array("$in").ok()?;
+        let single = |id: &Bson| Self { shape: self.shape, document: doc! { "_id": id.clone() } };
+        (self.document.len() == 1).then(|| ids.iter().map(single).collect())
+    }
+
     /// With the field of the range above one value (if any) and not above another (if any).
     pub(super) fn within(mut self, above: Option<Bson>, up_to: Option<Bson>) -> Self {
         let bounds: Document = [("$gt", above), ("$lte", up_to)]
@@ -326,6 +333,11 @@ mod tests {
         let filter = WITH_START.equal(["r".into()]).with_element("$a", "b").document();
         assert_eq!(filter, doc! { "room_id": "r", "words": { "$elemMatch": { "$gte": "$a", "$lt": "b" } } });
         assert_eq!(ROOM.one_of(vec!["a".into()]).document(), doc! { "_id": "a" });
-        assert_eq!(ROOM.one_of(vec!["a".into(), "b".into()]).document(), doc! { "_id": { "$in": ["a", "b"] } });
+        let filter = ROOM.one_of(vec!["a".into(), "b".into()]);
+        let singly: Vec<Document> = filter.singly().into_iter().flatten().map(Filter::document).collect();
+        assert_eq!(singly, [doc! { "_id": "a" }, doc! { "_id": "b" }]);
+        assert_eq!(filter.document(), doc! { "_id": { "$in": ["a", "b"] } });
+        assert!(ROOM.one_of(vec!["a".into()]).singly().is_none());
+        assert!(LOG.equal([]).within(Some("a".into()), None).singly().is_none());
     }
 }

@@ -20,14 +20,14 @@ use std::collections::HashMap;
 /// A room.
 pub(super) async fn room(link: &Link, room: RoomId) -> Result<Option<RoomRow>, Fault> {
     let found: Option<RoomDoc> = link.one(ROOM.equal([id(room.bytes()).into()])).await?;
-    Ok(found.map(RoomRow::try_from).transpose()?)
+    Ok(found.map(|doc| link.late.row(doc)).transpose()?)
 }
 
 /// Rooms and own logs by id above `after`.
 pub(super) async fn rooms(link: &Link, after: Option<RoomId>, limit: usize) -> Result<Vec<RoomRow>, Fault> {
     let filter = ROOM_PAGES.equal([]).within(after.map(|room| id(room.bytes()).into()), None);
     let found: Vec<RoomDoc> = link.many(filter, false, limit).await?;
-    Ok(found.into_iter().map(RoomRow::try_from).collect::<Result<_, StoreError>>()?)
+    Ok(found.into_iter().map(|doc| link.late.row(doc)).collect::<Result<_, StoreError>>()?)
 }
 
 /// A membership.
@@ -58,7 +58,7 @@ pub(super) async fn rooms_of(
     }
     let ids = members.keys().map(|room| Bson::String(id(room.bytes()))).collect();
     let found: Vec<RoomDoc> = link.many(ROOM.one_of(ids), false, members.len()).await?;
-    let mut newest = found.into_iter().map(RoomRow::try_from).collect::<Result<Vec<_>, _>>()?;
+    let mut newest = found.into_iter().map(|doc| link.late.row(doc)).collect::<Result<Vec<_>, _>>()?;
     newest.sort_unstable_by_key(|row| (Reverse(row.time_ms), row.room));
     let count = newest.len();
     let limit = (limit as usize).clamp(1, ROOMS_PAGE_MAX);
@@ -130,7 +130,7 @@ pub(super) async fn public_rooms(link: &Link, name: &str, after: RoomId, limit: 
     let matches = |doc: &RoomDoc| doc.fold.name.to_lowercase().contains(&name);
     let found = link.many_that(filter, false, limit + 1, PUBLIC_ROOMS_SCAN_MAX, matches).await?;
     let more = found.len() > limit;
-    let rooms = found.into_iter().take(limit).map(RoomRow::try_from).collect::<Result<_, _>>()?;
+    let rooms = found.into_iter().take(limit).map(|doc| link.late.row(doc)).collect::<Result<_, _>>()?;
     Ok((rooms, more))
 }
 

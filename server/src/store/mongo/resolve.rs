@@ -7,10 +7,11 @@
 //! - `Unavailable` is said only where no attempt was made whose outcome is not known.
 
 use super::Shared;
-use super::append::{Open, insert_together, mark};
+use super::append::{Open, mark};
 use super::documents::EventDoc;
 use super::fault::Fault;
 use super::ids::{id, key_of};
+use super::insert::insert_in_order;
 use super::link::Link;
 use super::projection::{Cached, advance};
 use super::queries::EVENT_OF_KEY;
@@ -128,7 +129,7 @@ async fn step(shared: &Shared, open: &mut Open) -> Result<Option<AppendThen>, Fa
     }
     mark(link, shared.meta.node, std::iter::once(&mut *open)).await?;
     let before = open.appended;
-    insert_together(link, std::slice::from_mut(open)).await;
+    insert_in_order(link, std::slice::from_mut(open)).await;
     if open.is_in() {
         return Ok(Some(open.done()));
     }

@@ -120,6 +120,7 @@ pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreM
         in_time(link.make_index(index)).await?;
     }
     let node = read_or_take_node(link, node_file).await?;
+    link.look_at_server().await?;
     Ok(StoreMeta { epoch: meta.epoch, node })
 }
 

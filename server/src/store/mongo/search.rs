@@ -44,7 +44,7 @@ pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<SearchPage,
     let nothing = SearchPage { messages: Vec::new(), next: 0, tail: EmptyTail {} };
     let Some(row) = query::room(link, query.room).await? else { return Ok(nothing) };
     let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
-    let top = sight.top(query.before);
+    let top = sight.top_of_log(query.before);
     let limit = (query.limit as usize).clamp(1, SEARCH_PAGE_MAX);
     let Candidates { seqs, next } = candidates(link, query, top, limit).await?;
     let found = history::limited(link, query.room, read_events(link, query.room, &seqs).await?, &sight).await?;

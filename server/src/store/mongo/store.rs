@@ -1,7 +1,7 @@
 //! The trait: which call goes where.
 
 use super::writer::Job;
-use super::{MongoStore, accounts, check, dump, erase, history, levels, logins, names, query, search};
+use super::{MongoStore, accounts, check, dump, erase, history, logins, names, query, search, settle};
 use crate::limits::{MONGO_CALL_TIMEOUT, MONGO_CLOSE_TIMEOUT, MONGO_OPERATOR_TIMEOUT};
 use crate::store::check::RoomCheck;
 use crate::store::dump::{DumpCursor, DumpPage, Item};
@@ -49,7 +49,7 @@ impl Store for MongoStore {
 
     fn dirty_rooms(&self) -> Answer<'_, Vec<RoomId>> {
         self.query(async |shared| {
-            let levels::Dirty { own, orphaned } = levels::dirty_rooms(&shared).await?;
+            let settle::Dirty { own, orphaned } = settle::dirty_rooms(&shared).await?;
             Ok(own.union(&orphaned).copied().collect())
         })
     }

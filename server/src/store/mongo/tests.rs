@@ -204,6 +204,34 @@ fn rooms_of_a_node_that_is_gone_are_looked_after() {
     assert_eq!(dirty(), []);
 }
 
+#[test]
+fn rows_that_wait_are_written_also_while_a_room_is_busy() {
+    let database = mongo_server::database();
+    let (mine, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (rig, other) = (Rig::open(&database.uri, mine.path()), Rig::open(&database.uri, theirs.path()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut log = Log::new(room(1));
+    let head = |rig: &Rig| runtime.block_on(rig.store.room(room(1))).unwrap().map_or(0, |row| row.head);
+    let records = vec![log.record(user(1), created(GROUP, "group", &[]))];
+    assert_eq!(rig.append(log.room, 1, records), AppendThen::Done);
+    assert_eq!((head(&rig), head(&other)), (1, 1), "a row that is new does not wait");
+    // One append after the other: nothing but the room's reach changes, and it is never idle.
+    let deadline = Instant::now() + PATIENCE;
+    while head(&other) < 3 {
+        assert!(Instant::now() < deadline, "the row of a busy room is never written");
+        let record = log.record(user(1), posted("next"));
+        let seq = record.event.head.seq;
+        assert_eq!(rig.append(log.room, seq, vec![record]), AppendThen::Done);
+        assert_eq!(head(&rig), seq, "who appended shows it at once");
+    }
+    // Another server that checks it waits for the row, which is not wrong.
+    let record = log.record(user(1), posted("last"));
+    let seq = record.event.head.seq;
+    assert_eq!(rig.append(log.room, seq, vec![record]), AppendThen::Done);
+    assert_eq!(runtime.block_on(other.store.check(log.room, false)).unwrap().differences, Vec::<String>::new());
+    assert_eq!(head(&other), seq);
+}
+
 async fn versions(link: &Link) -> Vec<i64> {
     let found: Vec<Document> = link.many(META.equal(["starling".into()]), false, 10).await.unwrap();
     let number =

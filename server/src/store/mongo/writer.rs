@@ -4,12 +4,12 @@
 use super::Shared;
 use super::append::{self, Open};
 use super::cache::Cache;
-use super::levels::store_levels;
 use super::projection::Cached;
 use super::resolve;
+use super::settle::{Unsettled, settle};
 use crate::limits::{
-    MONGO_BATCH_EVENTS_MIN, MONGO_BATCH_SLOW, MONGO_CLOSE_TIMEOUT, MONGO_INSERT_EVENTS_MAX, MONGO_WAVES_MAX,
-    STORE_LEVEL_INTERVAL,
+    MONGO_BATCH_EVENTS_MAX, MONGO_BATCH_EVENTS_MIN, MONGO_BATCH_SLOW, MONGO_CLOSE_TIMEOUT, MONGO_ROW_LATE,
+    MONGO_ROW_LATE_MAX, MONGO_SETTLE_INTERVAL, MONGO_UPDATES_MAX,
 };
 use client_protocol::RoomId;
 use components::edge::AppendRequest;
@@ -31,8 +31,8 @@ pub(super) enum Job {
     BatchEnded(Duration),
     /// Nothing is under way in these rooms any more.
     Free(Vec<Freed>),
-    /// Levels could not be stored, or not yet.
-    LevelsLeft(BTreeMap<RoomId, u64>),
+    /// These rooms could not be settled yet.
+    Left(BTreeMap<RoomId, Unsettled>),
     /// The marks of this node may be gone.
     Unmarked,
     /// Finish and end.
@@ -46,11 +46,33 @@ pub(super) struct Freed {
     cached: Option<Cached>,
     /// Whether this node has marked it as dirty now; `None`: as before.
     is_marked: Option<bool>,
+    /// Whether something was appended to it.
+    is_changed: bool,
+}
+
+/// A room that is to be settled.
+#[derive(Debug)]
+struct Touched {
+    since: Instant,
+    level: u64,
+    /// When it was last appended to.
+    appended: Option<Instant>,
+}
+
+impl Touched {
+    fn new() -> Self {
+        Self { since: Instant::now(), level: 0, appended: None }
+    }
+
+    fn is_due(&self, after: Duration) -> bool {
+        self.since.elapsed() >= after
+    }
 }
 
 impl From<Open> for Freed {
     fn from(open: Open) -> Self {
-        Self { room: open.request.room, cached: open.cached, is_marked: Some(open.is_marked) }
+        let is_changed = open.appended > 0;
+        Self { room: open.request.room, cached: open.cached, is_marked: Some(open.is_marked), is_changed }
     }
 }
 
@@ -64,12 +86,12 @@ pub(super) struct Writer {
     /// Rooms in which something is under way.
     busy: HashSet<RoomId>,
     waiting: VecDeque<AppendRequest>,
-    /// Levels that are not stored yet; bounded by the rooms that are dirty.
-    levels: BTreeMap<RoomId, u64>,
+    /// Rooms that are to be settled; bounded by the rooms that are dirty.
+    touched: BTreeMap<RoomId, Touched>,
     heals: HashSet<RoomId>,
     batches: usize,
     batch_events: usize,
-    stored_levels: Instant,
+    settled: Instant,
     closing: Option<Instant>,
 }
 
@@ -83,11 +105,11 @@ impl Writer {
             marked,
             busy: HashSet::new(),
             waiting: VecDeque::new(),
-            levels: BTreeMap::new(),
+            touched: BTreeMap::new(),
             heals: HashSet::new(),
             batches: 0,
-            batch_events: MONGO_INSERT_EVENTS_MAX,
-            stored_levels: Instant::now(),
+            batch_events: MONGO_BATCH_EVENTS_MAX,
+            settled: Instant::now(),
             closing: None,
         }
     }
@@ -100,18 +122,18 @@ impl Writer {
                     Some(job) => self.take(job),
                     None => return,
                 },
-                () = tokio::time::sleep(STORE_LEVEL_INTERVAL), if !self.levels.is_empty() || self.closing.is_some() => {}
+                () = tokio::time::sleep(MONGO_SETTLE_INTERVAL), if !self.touched.is_empty() || self.closing.is_some() => {}
             }
             while let Ok(job) = jobs.try_recv() {
                 self.take(job);
             }
-            while self.batches < MONGO_WAVES_MAX && self.begin_batch() {}
+            while self.batches < self.shared.link.kind.waves() && self.begin_batch() {}
             self.begin_heals();
-            if self.stored_levels.elapsed() >= STORE_LEVEL_INTERVAL || self.closing.is_some() {
-                self.begin_levels();
+            if self.settled.elapsed() >= MONGO_SETTLE_INTERVAL || self.closing.is_some() {
+                self.begin_settles();
             }
             if let Some(since) = self.closing {
-                let idle = self.busy.is_empty() && self.waiting.is_empty() && self.levels.is_empty();
+                let idle = self.busy.is_empty() && self.waiting.is_empty() && self.touched.is_empty();
                 if idle || since.elapsed() > MONGO_CLOSE_TIMEOUT {
                     if !idle {
                         tracing::error!(
@@ -129,7 +151,7 @@ impl Writer {
         match job {
             Job::Append(requests) => self.waiting.extend(requests),
             Job::Levels(levels) => levels.into_iter().for_each(|(room, seq)| self.level(room, seq)),
-            Job::LevelsLeft(levels) => levels.into_iter().for_each(|(room, seq)| self.level(room, seq)),
+            Job::Left(rooms) => rooms.into_iter().for_each(|(room, unsettled)| self.level(room, unsettled.level)),
             Job::Heal(room) => {
                 self.heals.insert(room);
             }
@@ -144,12 +166,15 @@ impl Writer {
     }
 
     fn level(&mut self, room: RoomId, seq: u64) {
-        let level = self.levels.entry(room).or_default();
-        *level = seq.max(*level);
+        let touched = self.touched.entry(room).or_insert_with(Touched::new);
+        touched.level = seq.max(touched.level);
     }
 
     fn free(&mut self, freed: Freed) {
-        let Freed { room, cached, is_marked } = freed;
+        let Freed { room, cached, is_marked, is_changed } = freed;
+        if is_changed {
+            self.touched.entry(room).or_insert_with(Touched::new).appended = Some(Instant::now());
+        }
         self.busy.remove(&room);
         if let Some(cached) = cached {
             self.cache.put(room, cached);
@@ -175,7 +200,7 @@ impl Writer {
                 later.push_back(request);
                 break;
             }
-            if self.busy.contains(&request.room) {
+            if self.busy.contains(&request.room) || self.is_overdue(request.room) {
                 later.push_back(request);
                 continue;
             }
@@ -192,6 +217,7 @@ impl Writer {
             return false;
         }
         self.batches += 1;
+        let rooms = batch.len();
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
         self.spawn(async move {
             let began = Instant::now();
@@ -208,9 +234,16 @@ impl Writer {
                     tell(&sender, Job::Free(vec![open.into()]));
                 });
             }
-            tell(&sender, Job::BatchEnded(began.elapsed()));
+            let took = began.elapsed();
+            tracing::trace!(rooms, events, ?took, "a batch of appends");
+            tell(&sender, Job::BatchEnded(took));
         });
         true
+    }
+
+    /// A room that something is always under way in would never be settled: when it is overdue, what is next waits for that.
+    fn is_overdue(&self, room: RoomId) -> bool {
+        self.touched.get(&room).is_some_and(|touched| touched.is_due(MONGO_ROW_LATE_MAX))
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
@@ -232,42 +265,52 @@ impl Writer {
                     // Whoever reads the room next asks again.
                     tracing::warn!(%room, %fault, "what follows from the log of a room cannot be written yet");
                 });
-                tell(&sender, Job::Free(vec![Freed { room, cached: cached.ok(), is_marked: None }]));
+                tell(&sender, Job::Free(vec![Freed { room, cached: cached.ok(), is_marked: None, is_changed: false }]));
             });
         }
     }
 
-    /// Stores levels, all together: a busy room would be marked and unmarked with every append.
-    fn begin_levels(&mut self) {
-        self.stored_levels = Instant::now();
-        let mut levels = BTreeMap::new();
-        for (room, seq) in std::mem::take(&mut self.levels) {
-            if self.busy.contains(&room) {
-                self.levels.insert(room, seq);
-            } else {
+    /// Settles rooms that are due, many together: a busy room would be written with every append.
+    fn begin_settles(&mut self) {
+        self.settled = Instant::now();
+        let (busy, is_closing) = (&self.busy, self.closing.is_some());
+        let due =
+            |room: &RoomId, touched: &mut Touched| !busy.contains(room) && (is_closing || touched.is_due(MONGO_ROW_LATE));
+        let due: Vec<(RoomId, Touched)> = self.touched.extract_if(.., due).collect();
+        let mut due = due.into_iter().peekable();
+        while due.peek().is_some() {
+            let mut rooms = BTreeMap::new();
+            for (room, Touched { level, appended, .. }) in due.by_ref().take(MONGO_UPDATES_MAX) {
+                let is_quiet = is_closing || appended.is_none_or(|at| at.elapsed() >= MONGO_ROW_LATE);
+                if !is_quiet {
+                    // Its mark may go when it is quiet.
+                    self.touched.insert(room, Touched { level, ..Touched::new() });
+                }
                 self.busy.insert(room);
-                levels.insert(room, seq);
+                rooms.insert(room, Unsettled { level, is_quiet });
             }
+            self.settle(rooms);
         }
-        if levels.is_empty() {
-            return;
-        }
+    }
+
+    fn settle(&self, rooms: BTreeMap<RoomId, Unsettled>) {
         let (shared, sender) = (Arc::clone(&self.shared), self.sender.clone());
         let is_closing = self.closing.is_some();
         self.spawn(async move {
-            let mut freed: HashMap<RoomId, Option<bool>> = levels.keys().map(|room| (*room, None)).collect();
-            match store_levels(&shared, &levels).await {
+            let mut freed: HashMap<RoomId, Option<bool>> = rooms.keys().map(|room| (*room, None)).collect();
+            match settle(&shared, &rooms).await {
                 Ok(clean) => freed.extend(clean.into_iter().map(|room| (room, Some(false)))),
                 Err(fault) => {
-                    tracing::debug!(%fault, "levels cannot be stored yet");
+                    tracing::debug!(%fault, "rooms cannot be settled yet");
                     // Whether the marks are there is not known: the next append makes them anew.
                     freed.values_mut().for_each(|is_marked| *is_marked = Some(false));
                     if !is_closing {
-                        tell(&sender, Job::LevelsLeft(levels));
+                        tell(&sender, Job::Left(rooms));
                     }
                 }
             }
-            let freed = freed.into_iter().map(|(room, is_marked)| Freed { room, cached: None, is_marked });
+            let freed = freed.into_iter();
+            let freed = freed.map(|(room, is_marked)| Freed { room, cached: None, is_marked, is_changed: false });
             tell(&sender, Job::Free(freed.collect()));
         });
     }
@@ -279,7 +322,7 @@ fn batch_events_after(events: usize, took: Duration) -> usize {
     if took > MONGO_BATCH_SLOW {
         (events / 2).max(MONGO_BATCH_EVENTS_MIN)
     } else if took < MONGO_BATCH_SLOW / 2 {
-        (events + MONGO_BATCH_EVENTS_MIN).min(MONGO_INSERT_EVENTS_MAX)
+        (events + MONGO_BATCH_EVENTS_MIN).min(MONGO_BATCH_EVENTS_MAX)
     } else {
         events
     }
@@ -296,15 +339,15 @@ mod tests {
 
     #[test]
     fn batches_shrink_where_the_database_is_slow_and_grow_again() {
-        let mut events = MONGO_INSERT_EVENTS_MAX;
+        let mut events = MONGO_BATCH_EVENTS_MAX;
         for _ in 0..10 {
             events = batch_events_after(events, MONGO_BATCH_SLOW * 2);
         }
         assert_eq!(events, MONGO_BATCH_EVENTS_MIN);
         assert_eq!(batch_events_after(events, MONGO_BATCH_SLOW), events, "as it should be");
-        for _ in 0..MONGO_INSERT_EVENTS_MAX {
+        for _ in 0..MONGO_BATCH_EVENTS_MAX {
             events = batch_events_after(events, Duration::ZERO);
         }
-        assert_eq!(events, MONGO_INSERT_EVENTS_MAX);
+        assert_eq!(events, MONGO_BATCH_EVENTS_MAX);
     }
 }

@@ -44,6 +44,9 @@ fn a_check_finds_and_mends_every_projection() {
     for (room, first, records) in script() {
         assert_eq!(rig.append(room, first, records), AppendThen::Done);
     }
+    // Then rows that wait are written.
+    rig.store.close();
+    let rig = Rig::open(&database.uri, folder.path());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (group, own) = (room(1), RoomId::self_log(user(2)));
     let check = |room, mend| runtime.block_on(rig.store.check(room, mend)).unwrap();

@@ -1,39 +1,58 @@
-//! Levels: how far followers are with each log, and the marks of rooms in which they are behind.
+//! What is written of rooms from time to time: rows that wait, how far followers are, and the marks of rooms in which either is behind.
 
 use super::Shared;
 use super::documents::{DirtyDoc, RoomDoc};
 use super::fault::Fault;
 use super::ids::{dirty_id, id};
+use super::late::room_reaches;
 use super::queries::{Collection, DIRTY, DIRTY_ROOMS, ROOM};
-use super::update::Statement;
 use super::watch::others_alive;
 use crate::limits::{MONGO_DIRTY_ROOMS_MAX, MONGO_UPDATES_MAX};
 use client_protocol::{NodeId, RoomId};
-use components::rows::RoomRow;
 use mongodb::bson::{Bson, doc};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::PoisonError;
 
-/// Stores how far followers are, and unmarks the rooms in which they are level with the log. Answers which those are.
-pub(super) async fn store_levels(shared: &Shared, levels: &BTreeMap<RoomId, u64>) -> Result<Vec<RoomId>, Fault> {
+/// A room whose row waits, or how far followers are with it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unsettled {
+    /// How far followers are; 0 where they said nothing.
+    pub(super) level: u64,
+    /// Whether nothing was appended for a while: its mark may go.
+    pub(super) is_quiet: bool,
+}
+
+/// Writes rows that wait and how far followers are, and unmarks the rooms that are quiet and in which those are level with the log.
+/// Answers which those are.
+pub(super) async fn settle(shared: &Shared, rooms: &BTreeMap<RoomId, Unsettled>) -> Result<Vec<RoomId>, Fault> {
     let link = &shared.link;
-    let ids = levels.keys().map(|room| Bson::String(id(room.bytes()))).collect();
-    let found: Vec<RoomDoc> = link.many(ROOM.one_of(ids), false, levels.len()).await?;
-    let (mut statements, mut clean) = (Vec::new(), Vec::new());
-    for doc in found {
-        let row = RoomRow::try_from(doc)?;
-        let level = levels.get(&row.room).copied().unwrap_or(0);
-        let notified = level.min(row.head);
-        if notified > row.notified_seq {
-            let filter = ROOM.equal([id(row.room.bytes()).into()]);
-            let filter = filter.and("notified_seq", doc! { "$lt": notified as i64 });
-            statements.push(Statement::set(filter, doc! { "notified_seq": notified as i64 }));
+    let (mut statements, mut late, mut asked) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for (room, Unsettled { level, is_quiet }) in rooms {
+        let waiting = link.late.waiting(*room);
+        if let Some(reach) = waiting {
+            statements.push(reach.statement(*room, *level));
+            late.insert(*room, reach);
         }
-        if level >= row.head {
+        if waiting.is_none() || *is_quiet {
+            asked.push(Bson::String(id(room.bytes())));
+        }
+    }
+    let limit = asked.len();
+    let found: Vec<RoomDoc> = if limit > 0 { link.many(ROOM.one_of(asked), false, limit).await? } else { Vec::new() };
+    let mut clean = Vec::new();
+    for doc in found {
+        let row = link.late.row(doc)?;
+        let Unsettled { level, is_quiet } = rooms.get(&row.room).copied().unwrap_or_default();
+        let notified = level.min(row.head);
+        if notified > row.notified_seq && !late.contains_key(&row.room) {
+            statements.push(room_reaches(row.room, doc! { "notified_seq": notified as i64 }));
+        }
+        if level >= row.head && is_quiet {
             clean.push(row.room);
         }
     }
     link.update(Collection::Rooms, &statements).await?;
+    link.late.written(&late);
     if !clean.is_empty() {
         let gone = shared.gone.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let marks = |room: &RoomId| {
