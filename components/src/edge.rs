@@ -315,7 +315,8 @@ pub enum Found {
     Page(Vec<Record>),
     /// For [`Read::Rooms`]: entries, and where the next page starts (0: nowhere).
     Rooms(Vec<RoomEntry>, u32),
-    /// For [`Read::Heads`]: the rooms whose logs go on after the seq that was given, and the seq of their last events.
+    /// For [`Read::Heads`]: the rooms whose logs go on after the seq that was given, and the seq of their last events, or of ones before
+    /// that: whoever reads on finds the rest.
     Heads(Vec<(RoomId, u64)>),
     /// For [`Read::Accounts`]: the accounts that are different, as they are now; and the logins that have ended or that nobody knows.
     Accounts(Vec<AccountRow>, Vec<SessionId>),

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// How often tables are looked for that have no index yet.
+// How often collections are looked for that were made meanwhile.
 const look = 20 * time.Millisecond
 
-// The server compares ids as `_ferretdb_sjson->'$._id'`, but has its index on `_ferretdb_sjson->"_id"`: SQLite takes these for two
-// things, and reads all documents for each one that is wanted by its id. This gives every collection the index that it asks for.
+// The server compares ids as `_ferretdb_sjson->'$._id'`, but has its unique index on `_ferretdb_sjson->"_id"`. SQLite takes these for two
+// things, and reads all documents for each one that is wanted by its id. Here the index is made anew, on what is compared.
 const (
-	tables = `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\_%' ESCAPE '\' AND name NOT LIKE 'sqlite%'`
-	create = `CREATE INDEX IF NOT EXISTS "%s_by_id" ON "%s" (_ferretdb_sjson->'$._id')`
+	wrong = `SELECT name, tbl_name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%(_ferretdb_sjson->"_id")'`
+	right = `BEGIN IMMEDIATE; DROP INDEX "%[1]s"; CREATE UNIQUE INDEX "%[1]s" ON "%[2]s" (_ferretdb_sjson->'$._id'); COMMIT`
 )
 
 // A database file, and the version of its schema when it was last looked at.
@@ -25,7 +25,7 @@ type file struct {
 	version int64
 }
 
-// indexIDs gives the collections of all databases in a folder an index on their ids, for as long as the process runs.
+// indexIDs gives the collections of all databases in a folder an index that serves their ids, for as long as the process runs.
 func indexIDs(folder string) {
 	files := map[string]*file{}
 	for ; ; time.Sleep(look) {
@@ -36,7 +36,7 @@ func indexIDs(folder string) {
 				delete(files, path)
 			}
 		}
-		// A pattern of a constant and a folder that we made cannot be wrong.
+		// The pattern has a folder that we made, and no special character.
 		paths, _ := filepath.Glob(filepath.Join(folder, "*.sqlite"))
 		for _, path := range paths {
 			if files[path] == nil {
@@ -63,24 +63,29 @@ func (f *file) index() error {
 	if err := f.db.QueryRow("PRAGMA schema_version").Scan(&version); err != nil || version == f.version {
 		return err
 	}
-	rows, err := f.db.Query(tables)
+	rows, err := f.db.Query(wrong)
 	if err != nil {
 		return err
 	}
-	var names []string
+	var anew []string
 	for rows.Next() {
-		var name string
-		if err = rows.Scan(&name); err == nil {
-			names = append(names, name)
+		var name, table string
+		if err := rows.Scan(&name, &table); err == nil {
+			anew = append(anew, fmt.Sprintf(right, name, table))
 		}
 	}
-	if err = rows.Close(); err != nil {
+	if err := rows.Close(); err != nil {
 		return err
 	}
-	for _, name := range names {
-		if _, err := f.db.Exec(fmt.Sprintf(create, name, name)); err != nil {
+	for _, statements := range anew {
+		if _, err := f.db.Exec(statements); err != nil {
+			_, _ = f.db.Exec("ROLLBACK")
 			return err
 		}
 	}
-	return f.db.QueryRow("PRAGMA schema_version").Scan(&f.version)
+	f.version = version
+	if len(anew) > 0 {
+		f.version = -1
+	}
+	return nil
 }

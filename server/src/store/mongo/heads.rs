@@ -45,7 +45,9 @@ pub(super) async fn heads(link: &Link, rooms: &[(RoomId, u64)]) -> Result<Vec<(R
     let ids = ahead.keys().map(|room| Bson::String(id(room.bytes()))).collect();
     let found: Vec<HeadDoc> = link.many(ROOM.one_of(ids), false, ahead.len()).await?;
     for HeadDoc { id, head } in found {
-        ahead.entry(RoomId::from_bytes(id_bytes(&id)?)).and_modify(|seq| *seq = head.max(*seq));
+        let room = RoomId::from_bytes(id_bytes(&id)?);
+        let head = link.late.head(room).max(head);
+        ahead.entry(room).and_modify(|seq| *seq = head.max(*seq));
     }
     Ok(ahead.into_iter().collect())
 }

@@ -69,6 +69,11 @@ impl LateRows {
         Ok(row)
     }
 
+    /// The last event of a room whose row waited lately; 0 of others.
+    pub(super) fn head(&self, room: RoomId) -> u64 {
+        self.rows().get(&room).map_or(0, |late| late.reach.head)
+    }
+
     /// How far the row of a room is to go, if it waits.
     pub(super) fn waiting(&self, room: RoomId) -> Option<Reach> {
         self.rows().get(&room).filter(|late| late.written.is_none()).map(|late| late.reach)

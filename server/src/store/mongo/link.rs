@@ -1,5 +1,6 @@
 //! The link to the database: one client, and calls with a time limit.
 
+mod health;
 mod kind;
 mod uri;
 
@@ -17,41 +18,10 @@ use mongodb::{Client, Database};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(test)]
+use std::sync::atomic::Ordering;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
-
-/// What is known of the database's health.
-#[derive(Debug)]
-pub(super) struct Health {
-    answers: AtomicBool,
-    takes_writes: AtomicBool,
-}
-
-impl Default for Health {
-    /// Well until it turns out otherwise.
-    fn default() -> Self {
-        Self { answers: true.into(), takes_writes: true.into() }
-    }
-}
-
-impl Health {
-    /// Whether it answered the last time that it was asked.
-    pub(super) fn answers(&self) -> bool {
-        self.answers.load(Ordering::Relaxed)
-    }
-
-    /// Whether it took a write, the last time.
-    pub(super) fn is_ready(&self) -> bool {
-        self.answers() && self.takes_writes.load(Ordering::Relaxed)
-    }
-
-    /// Keeps what was found.
-    pub(super) fn set(&self, answers: bool, takes_writes: bool) {
-        self.answers.store(answers, Ordering::Relaxed);
-        self.takes_writes.store(takes_writes, Ordering::Relaxed);
-    }
-}
 
 /// The database.
 #[derive(Debug)]
@@ -65,7 +35,7 @@ pub(super) struct Link {
     /// Rows that this node writes later.
     pub(super) late: LateRows,
     /// What [`super::watch`] found last.
-    pub(super) health: Health,
+    pub(super) health: health::Health,
     /// A call has failed.
     pub(super) trouble: Notify,
     pub(super) ended: Notify,
@@ -93,7 +63,7 @@ impl Link {
             kind: kind::Kind::default(),
             writing: Semaphore::new(1),
             late: LateRows::default(),
-            health: Health::default(),
+            health: health::Health::default(),
             trouble: Notify::new(),
             ended: Notify::new(),
             #[cfg(test)]
@@ -168,7 +138,7 @@ impl Link {
         self.crash_or_go_on()?;
         let deadline = Instant::now() + MONGO_CALL_TIMEOUT;
         let late = |_| Fault::NotDone("other writes take too long".to_owned());
-        let _turn = match self.kind.has_one_writer() {
+        let _turn = match self.kind.is_sqlite() {
             true => Some(tokio::time::timeout(MONGO_TURN_TIMEOUT, self.writing.acquire()).await.map_err(late)?),
             false => None,
         };

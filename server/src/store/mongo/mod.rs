@@ -2,7 +2,8 @@
 //!
 //! The log of a room is decided by two unique indexes and nothing else: several servers may append to one room, and no transaction,
 //! lock or leader is needed. Everything beside the log follows from it and is written after it, in a way that any server can finish. An
-//! append is answered when both are on a majority, so whoever is told of it finds it in every query.
+//! append is answered when both are on a majority, so whoever is told of it finds it in every query; only how far its log goes may be
+//! written into a room a little later.
 //!
 //! | file | what |
 //! |---|---|

@@ -116,11 +116,12 @@ pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreM
         return Err(StoreError::Corrupt(why.to_owned()));
     }
     migrate(link, meta.version, MIGRATIONS, SCHEMA).await?;
-    for index in INDEXES {
+    link.look_at_server().await?;
+    // SQLite behind the protocol keeps the others, too, but never uses them.
+    for index in INDEXES.iter().filter(|index| index.unique || !link.kind.is_sqlite()) {
         in_time(link.make_index(index)).await?;
     }
     let node = read_or_take_node(link, node_file).await?;
-    link.look_at_server().await?;
     Ok(StoreMeta { epoch: meta.epoch, node })
 }
 

@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use store_suite::fold_model::Model;
-use store_suite::log::{Log, created, deleted, edited, member, posted, reacted, read_marked, room, user};
+use store_suite::log::{Log, created, deleted, edited, key, member, posted, reacted, read_marked, room, user};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -202,6 +202,42 @@ fn rooms_of_a_node_that_is_gone_are_looked_after() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(dirty(), []);
+}
+
+#[test]
+fn what_stands_behind_a_taken_key_goes_in_all_the_same() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), mongo_server::database());
+    let rig = Rig::open(&database.uri, folder.path());
+    let mut logs: Vec<Log> = (1..=4).map(|n| Log::new(room(n))).collect();
+    for log in &mut logs {
+        let records =
+            vec![log.record(user(1), created(GROUP, "group", &[])), log.record_with_key(user(1), key(9), posted("one"))];
+        assert_eq!(rig.append(log.room, 1, records), AppendThen::Done);
+    }
+    // In one ordered insert: the second room uses its key once more with its second event, the others go on.
+    let request = |log: &mut Log| {
+        let expected_seq = log.seq + 1;
+        let again = if log.room == room(2) { key(9) } else { key(10) };
+        let records = vec![log.record(user(1), posted("two")), log.record_with_key(user(1), again, posted("three"))];
+        AppendRequest { room: log.room, token: 1, expected_seq, records }
+    };
+    rig.store.submit(StoreWork { appends: logs.iter_mut().map(request).collect(), ..StoreWork::default() });
+    let mut ended = BTreeMap::new();
+    while ended.len() < logs.len() {
+        let reply = rig.appended.recv_timeout(PATIENCE).unwrap();
+        if reply.then != AppendThen::InDoubt {
+            ended.insert(reply.room, (reply.appended, reply.then));
+        }
+    }
+    for log in &logs {
+        let (appended, then) = &ended[&log.room];
+        if log.room == room(2) {
+            assert!(matches!((appended, then), (1, AppendThen::Duplicate { seq: 2, .. })), "{appended} {then:?}");
+        } else {
+            assert_eq!((*appended, then), (2, &AppendThen::Done));
+        }
+        assert_eq!(rig.log(log.room).len(), 2 + appended);
+    }
 }
 
 #[test]

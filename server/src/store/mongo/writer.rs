@@ -1,6 +1,8 @@
 //! The writer: one task, through which all changes of logs go. What waits when a batch may start becomes that batch (group commit by
 //! itself): the slower the database, the larger the batches. An append whose outcome is not known holds up its own room only.
 
+mod touched;
+
 use super::Shared;
 use super::append::{self, Open};
 use super::cache::Cache;
@@ -8,8 +10,7 @@ use super::projection::Cached;
 use super::resolve;
 use super::settle::{Unsettled, settle};
 use crate::limits::{
-    MONGO_BATCH_EVENTS_MAX, MONGO_BATCH_EVENTS_MIN, MONGO_BATCH_SLOW, MONGO_CLOSE_TIMEOUT, MONGO_ROW_LATE,
-    MONGO_ROW_LATE_MAX, MONGO_SETTLE_INTERVAL, MONGO_UPDATES_MAX,
+    MONGO_BATCH_EVENTS_MAX, MONGO_BATCH_EVENTS_MIN, MONGO_BATCH_SLOW, MONGO_CLOSE_TIMEOUT, MONGO_SETTLE_INTERVAL,
 };
 use client_protocol::RoomId;
 use components::edge::AppendRequest;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use touched::TouchedRooms;
 
 /// What the writer is asked to do, or told.
 #[derive(Debug)]
@@ -50,25 +52,6 @@ pub(super) struct Freed {
     is_changed: bool,
 }
 
-/// A room that is to be settled.
-#[derive(Debug)]
-struct Touched {
-    since: Instant,
-    level: u64,
-    /// When it was last appended to.
-    appended: Option<Instant>,
-}
-
-impl Touched {
-    fn new() -> Self {
-        Self { since: Instant::now(), level: 0, appended: None }
-    }
-
-    fn is_due(&self, after: Duration) -> bool {
-        self.since.elapsed() >= after
-    }
-}
-
 impl From<Open> for Freed {
     fn from(open: Open) -> Self {
         let is_changed = open.appended > 0;
@@ -86,8 +69,7 @@ pub(super) struct Writer {
     /// Rooms in which something is under way.
     busy: HashSet<RoomId>,
     waiting: VecDeque<AppendRequest>,
-    /// Rooms that are to be settled; bounded by the rooms that are dirty.
-    touched: BTreeMap<RoomId, Touched>,
+    touched: TouchedRooms,
     heals: HashSet<RoomId>,
     batches: usize,
     batch_events: usize,
@@ -105,7 +87,7 @@ impl Writer {
             marked,
             busy: HashSet::new(),
             waiting: VecDeque::new(),
-            touched: BTreeMap::new(),
+            touched: TouchedRooms::default(),
             heals: HashSet::new(),
             batches: 0,
             batch_events: MONGO_BATCH_EVENTS_MAX,
@@ -150,8 +132,8 @@ impl Writer {
     fn take(&mut self, job: Job) {
         match job {
             Job::Append(requests) => self.waiting.extend(requests),
-            Job::Levels(levels) => levels.into_iter().for_each(|(room, seq)| self.level(room, seq)),
-            Job::Left(rooms) => rooms.into_iter().for_each(|(room, unsettled)| self.level(room, unsettled.level)),
+            Job::Levels(levels) => levels.into_iter().for_each(|(room, seq)| self.touched.level(room, seq)),
+            Job::Left(rooms) => rooms.into_iter().for_each(|(room, left)| self.touched.level(room, left.level)),
             Job::Heal(room) => {
                 self.heals.insert(room);
             }
@@ -165,15 +147,10 @@ impl Writer {
         }
     }
 
-    fn level(&mut self, room: RoomId, seq: u64) {
-        let touched = self.touched.entry(room).or_insert_with(Touched::new);
-        touched.level = seq.max(touched.level);
-    }
-
     fn free(&mut self, freed: Freed) {
         let Freed { room, cached, is_marked, is_changed } = freed;
         if is_changed {
-            self.touched.entry(room).or_insert_with(Touched::new).appended = Some(Instant::now());
+            self.touched.appended(room);
         }
         self.busy.remove(&room);
         if let Some(cached) = cached {
@@ -200,7 +177,7 @@ impl Writer {
                 later.push_back(request);
                 break;
             }
-            if self.busy.contains(&request.room) || self.is_overdue(request.room) {
+            if self.busy.contains(&request.room) || self.touched.is_overdue(request.room) {
                 later.push_back(request);
                 continue;
             }
@@ -241,11 +218,6 @@ impl Writer {
         true
     }
 
-    /// A room that something is always under way in would never be settled: when it is overdue, what is next waits for that.
-    fn is_overdue(&self, room: RoomId) -> bool {
-        self.touched.get(&room).is_some_and(|touched| touched.is_due(MONGO_ROW_LATE_MAX))
-    }
-
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.shared.spawn(work);
     }
@@ -273,22 +245,8 @@ impl Writer {
     /// Settles rooms that are due, many together: a busy room would be written with every append.
     fn begin_settles(&mut self) {
         self.settled = Instant::now();
-        let (busy, is_closing) = (&self.busy, self.closing.is_some());
-        let due =
-            |room: &RoomId, touched: &mut Touched| !busy.contains(room) && (is_closing || touched.is_due(MONGO_ROW_LATE));
-        let due: Vec<(RoomId, Touched)> = self.touched.extract_if(.., due).collect();
-        let mut due = due.into_iter().peekable();
-        while due.peek().is_some() {
-            let mut rooms = BTreeMap::new();
-            for (room, Touched { level, appended, .. }) in due.by_ref().take(MONGO_UPDATES_MAX) {
-                let is_quiet = is_closing || appended.is_none_or(|at| at.elapsed() >= MONGO_ROW_LATE);
-                if !is_quiet {
-                    // Its mark may go when it is quiet.
-                    self.touched.insert(room, Touched { level, ..Touched::new() });
-                }
-                self.busy.insert(room);
-                rooms.insert(room, Unsettled { level, is_quiet });
-            }
+        for rooms in self.touched.take_due(&self.busy, self.closing.is_some()) {
+            self.busy.extend(rooms.keys());
             self.settle(rooms);
         }
     }

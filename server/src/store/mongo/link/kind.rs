@@ -16,8 +16,8 @@ pub(in crate::store::mongo) struct Kind {
 }
 
 impl Kind {
-    /// Whether it takes one write at a time, and lets the others sleep: the longer, the more there are.
-    pub(super) fn has_one_writer(&self) -> bool {
+    /// Whether SQLite stores what it is given. It takes one write at a time, and lets the others sleep: the longer, the more there are.
+    pub(in crate::store::mongo) fn is_sqlite(&self) -> bool {
         self.is_sqlite.get().copied().unwrap_or(false)
     }
 
@@ -28,7 +28,7 @@ impl Kind {
 
     /// So many batches of appends are under way at a time.
     pub(in crate::store::mongo) fn waves(&self) -> usize {
-        if self.has_one_writer() { 1 } else { MONGO_WAVES_MAX }
+        if self.is_sqlite() { 1 } else { MONGO_WAVES_MAX }
     }
 }
 
