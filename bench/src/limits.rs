@@ -128,6 +128,8 @@ pub const CLIENTS_CORES_MAX: f64 = 0.85;
 pub const OTHERS_CORES_MAX: f64 = 0.1;
 /// Below this number of connections, memory for each says nothing: what is there once outweighs it.
 pub const MEMORY_SESSIONS_MIN: u32 = 100;
+/// How much the threads of what is only beside a measurement yield to the others.
+pub const NICE_BESIDE: i32 = 19;
 
 const _: () = assert!(BODY_BYTES_MIN as usize >= crate::load::stamp::STAMP_BYTES);
 const _: () = assert!(DAY_ABSENCE.as_millis() < DRAIN_TIMEOUT.as_millis());

@@ -14,6 +14,11 @@ pub const APPEND_BYTES_MAX: usize = 256 * 1024;
 pub const APPEND_CONFLICTS_MAX: u32 = 3;
 /// Sends (session, frame) in one hand-over to an edge.
 pub const SLOT_SENDS_MAX: usize = 256;
+/// A room with more readers than go into one hand-over is handed out over its flush interval, in pieces of so many sends at least, so
+/// that others do not wait behind it.
+pub const FLUSH_PIECE_SENDS_MIN: usize = 64;
+/// Between two such pieces, in microseconds.
+pub const FLUSH_PIECE_US: u64 = 4_000;
 /// Chunks that one session gets in one hand-over; more wait for the next.
 pub const SLOT_CHUNKS_PER_SESSION_MAX: usize = 2;
 /// Bytes of events after which one session gets no more in a hand-over, of however many rooms: the rest waits for the next.

@@ -148,10 +148,16 @@ pub struct Subscribers {
     pub list: Vec<Subscriber>,
     /// Sessions that asked while the room was loading: cursor and request.
     pub asked: Vec<SubscribeAsked>,
-    /// Where the next hand-over goes on in `list`, if the last one was full.
+    /// Where the next hand-over goes on in `list`, if the last one did not come to its end: a pass is under way.
     pub resume_at: usize,
-    /// When events last went out, monotonic microseconds.
+    /// The head of the log when the pass began.
+    pub pass_head: u64,
+    /// When the pass under way last handed something out, monotonic microseconds.
+    pub sliced_us: u64,
+    /// When the last pass that came to its end began, monotonic microseconds.
     pub flushed_us: u64,
+    /// When the pass under way began, monotonic microseconds.
+    pub pass_us: u64,
     /// When the next flush is due, while one is queued.
     pub due_us: Option<u64>,
 }

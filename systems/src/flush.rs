@@ -18,7 +18,9 @@ use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
 use components::catch_up::{CatchUp, Page, Pages};
 use components::edge::{SessionHandle, Slot};
-use components::limits::{SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX};
+use components::limits::{
+    FLUSH_PIECE_SENDS_MIN, FLUSH_PIECE_US, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX,
+};
 use components::room::{HotLog, Room, RoomIndex, RoomState, Subscriber, Subscribers};
 use components::rows::membership;
 use components::session::{Session, Subscriptions};
@@ -68,6 +70,19 @@ pub(crate) fn queue_next_flush(
 /// A room's flush interval grows with its audience.
 fn interval_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
     (subscribers.list.len() as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max)
+}
+
+/// How many sends of a room go into this hand-over. What is handed out at once makes everybody else on the server wait, and comes back as
+/// acknowledgements at once: a large room takes its whole interval for it.
+fn piece(subscribers: &Subscribers, now_us: u64, tuning: &Tuning) -> usize {
+    let readers = subscribers.list.len();
+    let interval_us = interval_us(subscribers, tuning);
+    if readers <= SLOT_SENDS_MAX || interval_us == 0 {
+        return SLOT_SENDS_MAX;
+    }
+    let since_us = if subscribers.resume_at == 0 { 0 } else { now_us - subscribers.sliced_us.min(now_us) };
+    let due = (readers as u64).saturating_mul(since_us) / interval_us;
+    usize::try_from(due).unwrap_or(SLOT_SENDS_MAX).clamp(FLUSH_PIECE_SENDS_MIN, SLOT_SENDS_MAX)
 }
 
 /// Has a room looked at in this tick.
@@ -157,8 +172,8 @@ fn flush_rooms(
         let before = hot.bytes;
         hot_log::cut(&mut hot, room.id);
         index.hot_bytes = index.hot_bytes - before + hot.bytes;
-        if flushing.flush_room(entity, room.id, state, &hot, &mut subscribers) {
-            queue_flush(&mut index, entity, &mut subscribers, now_us);
+        if let Some(at_us) = flushing.flush_room(entity, room.id, state, &hot, &mut subscribers) {
+            queue_flush(&mut index, entity, &mut subscribers, at_us);
         }
     }
     for entity in catch_up::whose_turn(&mut flushing.pages) {
@@ -180,7 +195,7 @@ struct Last {
 }
 
 impl Flushing<'_, '_> {
-    /// Gives every reader what is between its cursor and the head; says whether more can go out at once.
+    /// Gives every reader what is between its cursor and the head; says when more can go out, if there is more.
     fn flush_room(
         &mut self,
         entity: Entity,
@@ -188,21 +203,28 @@ impl Flushing<'_, '_> {
         state: &RoomState,
         hot: &HotLog,
         subscribers: &mut Subscribers,
-    ) -> bool {
-        let mut more = false;
+    ) -> Option<u64> {
+        let now_us = self.now.mono_us;
+        let mut next_us = None;
         let mut ended = Vec::new();
         let mut needed = BTreeSet::new();
         let mut last = None;
+        let piece_end = self.slot.events_sent + piece(subscribers, now_us, &self.node.tuning);
+        subscribers.sliced_us = now_us;
         let mut at = std::mem::take(&mut subscribers.resume_at).min(subscribers.list.len());
+        if at == 0 {
+            (subscribers.pass_us, subscribers.pass_head) = (now_us, state.row.head);
+        }
         while at < subscribers.list.len() {
-            if self.slot.events_sent >= SLOT_SENDS_MAX {
+            if self.slot.events_sent >= SLOT_SENDS_MAX.min(piece_end) {
                 subscribers.resume_at = at;
-                more = true;
+                let is_full = self.slot.events_sent >= SLOT_SENDS_MAX;
+                next_us = Some(if is_full { now_us } else { now_us + FLUSH_PIECE_US });
                 break;
             }
             match self.serve(&mut subscribers.list[at], (entity, room), state, hot, &mut last) {
                 Served::Level | Served::Waits => {}
-                Served::More => more = true,
+                Served::More => next_us = Some(now_us),
                 Served::NeedsPage(page) => {
                     needed.insert(page);
                 }
@@ -212,7 +234,11 @@ impl Flushing<'_, '_> {
         }
         let whole_pass = subscribers.resume_at == 0;
         if whole_pass {
-            subscribers.flushed_us = self.now.mono_us;
+            subscribers.flushed_us = subscribers.pass_us;
+            if state.row.head > subscribers.pass_head && next_us.is_none() {
+                // Those who came first in this pass have not got what came since.
+                next_us = Some(now_us.max(subscribers.flushed_us + interval_us(subscribers, &self.node.tuning)));
+            }
             ask_for_pages(self, (entity, room), subscribers, &needed, state.row.head);
         }
         // From the back, so that places before stay as they are.
@@ -224,7 +250,7 @@ impl Flushing<'_, '_> {
                 subscriptions.0.remove(&entity);
             }
         }
-        more
+        next_us
     }
 
     fn serve(

@@ -3,9 +3,14 @@
 
 use client_protocol::room::{LIVE, kind};
 use client_protocol::{Code, RoomId};
-use components::limits::SLOT_SESSION_BYTES_MAX;
+use components::limits::{FLUSH_PIECE_SENDS_MIN, SLOT_SESSION_BYTES_MAX};
 use components::time::Tuning;
 use systems::testing::{AppendFault, EPOCH, Scenario, commands};
+
+/// Large rooms are handed out as fast as hand-overs allow.
+fn at_once() -> Scenario {
+    Scenario::with(Tuning { flush_us_per_reader: 0, ..Tuning::default() }, |_| {})
+}
 
 #[test]
 fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
@@ -33,8 +38,36 @@ fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
 }
 
 #[test]
-fn one_hand_over_is_bounded_and_a_small_room_does_not_wait() {
+fn a_large_room_is_handed_out_over_its_interval_and_nobody_is_left_behind() {
     let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..600).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.subscribe(reader, room, LIVE);
+    }
+    s.advance(1_000);
+    let have =
+        |s: &Scenario, texts: &[&str]| readers.iter().filter(|reader| s.client(**reader).texts(room) == texts).count();
+    s.post(a, room, "first");
+    s.tick();
+    s.tick();
+    assert_eq!(s.last_sends, FLUSH_PIECE_SENDS_MIN, "a piece");
+    s.advance(20);
+    let some = have(&s, &["first"]);
+    assert!((200..500).contains(&some), "{some} after a while");
+    // In the middle of the pass, and nothing after it: those who came first get it with the next.
+    s.post(a, room, "second");
+    s.advance(60);
+    assert_eq!(have(&s, &["first"]) + have(&s, &["first", "second"]), 600);
+    s.advance(200);
+    assert_eq!(have(&s, &["first", "second"]), 600);
+}
+
+#[test]
+fn one_hand_over_is_bounded_and_a_small_room_does_not_wait() {
+    let mut s = at_once();
     let (alice, bob) = (s.user(1), s.user(2));
     let (a, b) = (s.connect(alice), s.connect(bob));
     let large = s.create(a, kind::GROUP, &[]);
@@ -121,7 +154,7 @@ fn a_large_room_does_not_wait_for_ever_behind_small_ones() {
 
 #[test]
 fn readers_who_go_do_not_set_a_hand_over_back() {
-    let mut s = Scenario::new();
+    let mut s = at_once();
     let alice = s.user(1);
     let a = s.connect(alice);
     let room = s.create(a, kind::GROUP, &[]);

@@ -6,7 +6,7 @@ use super::tally::Tally;
 use super::wire::Wire;
 use super::{broker, floor, session, websocket};
 use crate::control::Plan;
-use crate::limits::{CONNECTING_MAX, JOINING_MAX, SEND_QUEUE_MAX};
+use crate::limits::{CONNECTING_MAX, JOINING_MAX, NICE_BESIDE, SEND_QUEUE_MAX};
 use crate::scenario::Activity;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -46,6 +46,11 @@ impl Share {
 
 /// Runs a worker until `finish` is sent or dropped. `ready` gets its sessions once all are subscribed, or why they are not.
 pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, String>>, finish: oneshot::Receiver<()>) {
+    let scenario = &share.plan.scenario;
+    if scenario.beside.is_some() && share.sessions.iter().all(|index| *index >= scenario.measured_sessions() as usize) {
+        // In the world they are on machines of their own; here they must not take the processor from those that are measured.
+        let _as_before = rustix::process::nice(NICE_BESIDE);
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

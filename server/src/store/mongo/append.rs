@@ -15,6 +15,7 @@ use super::writes::Writes;
 use client_protocol::RoomId;
 use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use components::rows::RoomRow;
+use futures_util::future::join_all;
 use mongodb::bson::Bson;
 
 /// An append that is under way.
@@ -211,20 +212,19 @@ pub(super) async fn mark<'a>(
 }
 
 /// Writes what follows from appends that are in, but for rows that may wait. Gives them back as they came where it could not.
-async fn project(link: &std::sync::Arc<Link>, whole: Vec<Open>) -> Result<Vec<Open>, Vec<Open>> {
-    let mut folds = tokio::task::JoinSet::new();
+async fn project(link: &Link, whole: Vec<Open>) -> Result<Vec<Open>, Vec<Open>> {
+    let mut folds = Vec::new();
     for mut open in whole {
-        let link = std::sync::Arc::clone(link);
-        folds.spawn(async move {
+        folds.push(async move {
             let cached = open.cached.take().unwrap_or_else(|| Cached::empty(open.room()));
             let before = cached.row.clone();
-            let folded = advance(&link, cached, &open.logged()).await;
+            let folded = advance(link, cached, &open.logged()).await;
             (open, before, folded)
         });
     }
     let mut writes = Writes::default();
     let (mut folded, mut late, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for (mut open, before, result) in folds.join_all().await {
+    for (mut open, before, result) in join_all(folds).await {
         match result {
             Ok((cached, mut some)) => {
                 if late::may_wait(&before, &cached.row) {
