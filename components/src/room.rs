@@ -150,6 +150,8 @@ pub struct Subscribers {
     pub asked: Vec<SubscribeAsked>,
     /// Where the next hand-over goes on in `list`, if the last one did not come to its end: a pass is under way.
     pub resume_at: usize,
+    /// Somebody who had their turn in the pass under way is to be looked at again.
+    pub again: bool,
     /// The head of the log when the pass began.
     pub pass_head: u64,
     /// When the pass under way last handed something out, monotonic microseconds.

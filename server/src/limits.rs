@@ -299,6 +299,8 @@ pub const MONGO_RETRY_MAX: Duration = Duration::from_millis(400);
 pub const MONGO_SEARCH_PROBE: usize = 500;
 /// Names that are read at a time.
 pub const MONGO_NAMES_LOT: usize = 200;
+/// The time that a start takes to heal rooms, at most.
+pub const MONGO_HEAL_AT_START: Duration = Duration::from_secs(5);
 /// Rooms whose rows wait, and levels, are written so long after the first event that they lack…
 pub const MONGO_ROW_LATE: Duration = Duration::from_millis(1_000);
 /// … and before anything more is appended to them after so long.

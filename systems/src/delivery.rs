@@ -214,7 +214,7 @@ impl Settling<'_, '_> {
                 self.pages.woken.extend(catch_up::leave(&mut catch_up, entity));
             }
         }
-        subscribers.resume_at = 0;
+        (subscribers.resume_at, subscribers.again) = (0, false);
         catch_up::drop_pages(&mut self.pages, entity);
     }
 

@@ -42,8 +42,14 @@ impl Plugin for FlushPlugin {
     }
 }
 
-/// Sets the next flush of a room to be at `at_us`, unless an earlier one is set.
+/// Sets the next flush of a room to be at `at_us`, unless an earlier one is set. All readers are looked at from then on, also those who
+/// had their turn in a pass that is under way.
 pub(crate) fn queue_flush(index: &mut RoomIndex, room: Entity, subscribers: &mut Subscribers, at_us: u64) {
+    subscribers.again |= subscribers.resume_at > 0;
+    queue_piece(index, room, subscribers, at_us);
+}
+
+fn queue_piece(index: &mut RoomIndex, room: Entity, subscribers: &mut Subscribers, at_us: u64) {
     if subscribers.due_us.is_some_and(|due_us| due_us <= at_us) {
         return;
     }
@@ -63,7 +69,7 @@ pub(crate) fn queue_next_flush(
 ) {
     if !subscribers.list.is_empty() {
         let at_us = subscribers.flushed_us + interval_us(subscribers, tuning);
-        queue_flush(index, room, subscribers, now_us.max(at_us));
+        queue_piece(index, room, subscribers, now_us.max(at_us));
     }
 }
 
@@ -166,14 +172,14 @@ fn flush_rooms(
             continue;
         };
         if flushing.slot.events_sent >= SLOT_SENDS_MAX {
-            queue_flush(&mut index, entity, &mut subscribers, at_us);
+            queue_piece(&mut index, entity, &mut subscribers, at_us);
             continue;
         }
         let before = hot.bytes;
         hot_log::cut(&mut hot, room.id);
         index.hot_bytes = index.hot_bytes - before + hot.bytes;
         if let Some(at_us) = flushing.flush_room(entity, room.id, state, &hot, &mut subscribers) {
-            queue_flush(&mut index, entity, &mut subscribers, at_us);
+            queue_piece(&mut index, entity, &mut subscribers, at_us);
         }
     }
     for entity in catch_up::whose_turn(&mut flushing.pages) {
@@ -218,6 +224,7 @@ impl Flushing<'_, '_> {
         while at < subscribers.list.len() {
             if self.slot.events_sent >= SLOT_SENDS_MAX.min(piece_end) {
                 subscribers.resume_at = at;
+                subscribers.again |= next_us.is_some();
                 let is_full = self.slot.events_sent >= SLOT_SENDS_MAX;
                 next_us = Some(if is_full { now_us } else { now_us + FLUSH_PIECE_US });
                 break;
@@ -239,6 +246,11 @@ impl Flushing<'_, '_> {
                 // Those who came first in this pass have not got what came since.
                 next_us = Some(now_us.max(subscribers.flushed_us + interval_us(subscribers, &self.node.tuning)));
             }
+            if std::mem::take(&mut subscribers.again) {
+                next_us = Some(now_us);
+            }
+        }
+        if whole_pass || !needed.is_empty() {
             ask_for_pages(self, (entity, room), subscribers, &needed, state.row.head);
         }
         // From the back, so that places before stay as they are.

@@ -66,6 +66,26 @@ fn a_large_room_is_handed_out_over_its_interval_and_nobody_is_left_behind() {
 }
 
 #[test]
+fn a_reader_who_takes_again_within_a_pass_is_not_forgotten() {
+    let mut s = Scenario::new();
+    let alice = s.user(1);
+    let a = s.connect(alice);
+    let room = s.create(a, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..600).map(|_| s.connect(alice)).collect();
+    for &reader in &readers {
+        s.subscribe(reader, room, LIVE);
+    }
+    s.advance(1_000);
+    s.block(readers[3], true);
+    s.post(a, room, "only");
+    s.advance(10);
+    assert!(s.client(readers[599]).texts(room).is_empty(), "the pass is under way");
+    s.block(readers[3], false);
+    s.advance(200);
+    assert!(readers.iter().all(|&reader| s.client(reader).texts(room) == ["only"]));
+}
+
+#[test]
 fn one_hand_over_is_bounded_and_a_small_room_does_not_wait() {
     let mut s = at_once();
     let (alice, bob) = (s.user(1), s.user(2));

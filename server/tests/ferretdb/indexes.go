@@ -44,7 +44,7 @@ func indexIDs(folder string) {
 				if err != nil {
 					continue
 				}
-				db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+				db, err := sql.Open("sqlite", "file:"+path+"?mode=rw&_pragma=busy_timeout(10000)")
 				if err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					continue

@@ -7,6 +7,7 @@ use super::link::Link;
 use super::projection::{Logged, read_events};
 use super::queries::MESSAGES;
 use super::query;
+use super::resolve;
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
 use crate::store::shown::{self, FrameList, Sight};
 use crate::store::{HistoryQuery, StoreError};
@@ -19,15 +20,15 @@ use client_protocol::tail::EmptyTail;
 pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPage, Fault> {
     let empty = HistoryPage { messages: Vec::new(), more: false, head: 0, tail: EmptyTail {} };
     let Some(row) = query::room(link, query.room).await? else { return Ok(empty) };
-    let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
-    let last = sight.top_of_log(query.before);
-    let after = query.after.min(i64::MAX as u64);
+    let mut sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let limit = (query.limit as usize).clamp(1, HISTORY_PAGE_MAX);
     let oldest_first = query.before == 0 && query.after != 0;
-    let filter = MESSAGES.equal([id(query.room.bytes()).into(), true.into()]);
-    let filter = filter.within(Some((after as i64).into()), Some((last as i64).into()));
-    // Bounds may cross: then nothing is between them.
-    let found: Vec<EventDoc> = link.many(filter, !oldest_first, limit + 1).await?;
+    let mut found = find(link, query, sight.top_of_log(query.before), oldest_first, limit + 1).await?;
+    if found.iter().any(|event| event.seq > sight.head) {
+        // The row is behind, and with it perhaps what messages are now: whoever goes on from the page's head must have missed nothing.
+        sight.head = resolve::heal(link, query.room).await?.row.head;
+        found = find(link, query, sight.top(query.before), oldest_first, limit + 1).await?;
+    }
 
     let count = found.len();
     let logged = found.into_iter().take(limit).map(EventDoc::into_parts).collect::<Result<Vec<_>, _>>()?;
@@ -42,7 +43,22 @@ pub(super) async fn page(link: &Link, query: &HistoryQuery) -> Result<HistoryPag
     if !oldest_first {
         messages.reverse();
     }
-    Ok(HistoryPage { messages, more, head: row.head, tail: EmptyTail {} })
+    Ok(HistoryPage { messages, more, head: sight.head, tail: EmptyTail {} })
+}
+
+/// Messages up to `last`.
+async fn find(
+    link: &Link,
+    query: &HistoryQuery,
+    last: u64,
+    oldest_first: bool,
+    limit: usize,
+) -> Result<Vec<EventDoc>, Fault> {
+    let after = query.after.min(i64::MAX as u64);
+    let filter = MESSAGES.equal([id(query.room.bytes()).into(), true.into()]);
+    // Bounds may cross: then nothing is between them.
+    let filter = filter.within(Some((after as i64).into()), Some((last as i64).into()));
+    link.many(filter, !oldest_first, limit).await
 }
 
 /// Messages with what may be seen of what they are now.

@@ -120,7 +120,7 @@ pub(super) async fn insert_in_order(link: &Link, opens: &mut [Open]) {
             start += count;
         }
         if errors.is_some() {
-            // On no majority yet: the others wait for what becomes of it.
+            // On no majority yet. Those behind were not tried.
             return;
         }
         let ended = left.iter().take_while(|open| open.is_in()).count();

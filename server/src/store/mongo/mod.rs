@@ -183,6 +183,7 @@ impl MongoStore {
                     gone: Mutex::default(),
                 });
                 let marked = settle::dirty_rooms(&shared).await?.own;
+                resolve::heal_at_start(&shared.link, &marked).await;
                 Ok((shared, marked, node))
             };
             let _gone = opened.send(result.await);

@@ -18,10 +18,12 @@ use super::queries::EVENT_OF_KEY;
 use super::query;
 use super::read::read_log;
 use super::retry::Pauses;
-use crate::limits::{MONGO_FOLD_EVENTS_MAX, STORE_CONFLICT_EVENTS_MAX};
+use crate::limits::{MONGO_FOLD_EVENTS_MAX, MONGO_HEAL_AT_START, MONGO_RESOLVES_MAX, STORE_CONFLICT_EVENTS_MAX};
 use client_protocol::RoomId;
 use components::edge::AppendThen;
 use components::rows::RoomRow;
+use futures_util::future::join_all;
+use std::collections::HashSet;
 
 /// Goes on with one append until its outcome is known and what follows from it is written; then answers it.
 pub(super) async fn resolve(shared: &Shared, mut open: Open) -> Open {
@@ -157,6 +159,25 @@ async fn catch_up(link: &Link, open: &mut Open) -> Result<bool, Fault> {
         return Ok(false);
     }
     Ok(true)
+}
+
+/// Heals the rooms that this node was at when it last ended, for a bounded time: lists show them right from the start. What is left
+/// heals when it is read.
+pub(super) async fn heal_at_start(link: &Link, rooms: &HashSet<RoomId>) {
+    let rooms: Vec<RoomId> = rooms.iter().copied().collect();
+    let all = async {
+        for lot in rooms.chunks(MONGO_RESOLVES_MAX) {
+            let heals: Vec<_> = lot.iter().map(|room| heal(link, *room)).collect();
+            for (room, healed) in lot.iter().zip(join_all(heals).await) {
+                if let Err(fault) = healed {
+                    tracing::warn!(%room, %fault, "what follows from the log of a room cannot be written yet");
+                }
+            }
+        }
+    };
+    if tokio::time::timeout(MONGO_HEAL_AT_START, all).await.is_err() {
+        tracing::warn!(rooms = rooms.len(), "not all rooms could be healed at the start: the others are when they are read");
+    }
 }
 
 /// Writes what follows from a log and is not written yet.

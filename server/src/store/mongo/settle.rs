@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::ids::{dirty_id, id};
 use super::late::room_reaches;
 use super::queries::{Collection, DIRTY, DIRTY_ROOMS, ROOM};
+use super::resolve;
 use super::watch::others_alive;
 use crate::limits::{MONGO_DIRTY_ROOMS_MAX, MONGO_UPDATES_MAX};
 use client_protocol::{NodeId, RoomId};
@@ -41,10 +42,14 @@ pub(super) async fn settle(shared: &Shared, rooms: &BTreeMap<RoomId, Unsettled>)
     let found: Vec<RoomDoc> = if limit > 0 { link.many(ROOM.one_of(asked), false, limit).await? } else { Vec::new() };
     let mut clean = Vec::new();
     for doc in found {
-        let row = link.late.row(doc)?;
+        let mut row = link.late.row(doc)?;
         let Unsettled { level, is_quiet } = rooms.get(&row.room).copied().unwrap_or_default();
+        if level > row.head && is_quiet {
+            // Another server writes it late, or died before: the marks must not go before it is there.
+            row = resolve::heal(link, row.room).await?.row;
+        }
         let notified = level.min(row.head);
-        if notified > row.notified_seq && !late.contains_key(&row.room) {
+        if notified > row.notified_seq {
             statements.push(room_reaches(row.room, doc! { "notified_seq": notified as i64 }));
         }
         if level >= row.head && is_quiet {

@@ -48,8 +48,13 @@ impl Store for MongoStore {
     }
 
     fn dirty_rooms(&self) -> Answer<'_, Vec<RoomId>> {
-        self.query(async |shared| {
+        let jobs = self.jobs.clone();
+        self.query(async move |shared| {
             let settle::Dirty { own, orphaned } = settle::dirty_rooms(&shared).await?;
+            for room in &orphaned {
+                // Also where the room is in memory, and nobody reads its row.
+                let _closed = jobs.send(Job::Heal(*room));
+            }
             Ok(own.union(&orphaned).copied().collect())
         })
     }

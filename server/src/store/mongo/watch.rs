@@ -68,7 +68,10 @@ async fn beat(shared: &Shared) -> Result<(), Fault> {
     if beaten.matched_count == 0 {
         return Err(Fault::Corrupt("the database knows nothing of this node: is it another one?".to_owned()));
     }
-    shared.link.look_at_server().await
+    if let Err(fault) = shared.link.look_at_server().await {
+        tracing::debug!(%fault, "it is not known yet what kind of server it is");
+    }
+    Ok(())
 }
 
 /// Other nodes that are alive: they were seen within [`MONGO_NODE_GONE`]. The clocks of servers may differ by less than that.
