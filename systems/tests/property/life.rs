@@ -36,6 +36,7 @@ pub(crate) struct Sent {
 
 /// A life as it goes on.
 pub(crate) struct Life {
+    pub(crate) flavour: Flavour,
     pub(crate) s: Cluster,
     pub(crate) users: Vec<UserId>,
     pub(crate) devices: Vec<Device>,
@@ -51,7 +52,7 @@ pub(crate) fn live(seed: u64, flavour: Flavour, ops: &[Op]) -> Vec<u8> {
     (0..nodes).for_each(|node| s.at(node).transcript = Some(Vec::new()));
     let users: Vec<_> = (1..=USERS).map(|n| s.user(n)).collect();
     let devices = (0..DEVICES).map(|_| Device::default()).collect();
-    let mut life = Life { s, users, devices, rooms: Vec::new(), sent: Vec::new() };
+    let mut life = Life { flavour, s, users, devices, rooms: Vec::new(), sent: Vec::new() };
     life.begin(seed);
     let one_in = match flavour {
         Flavour::Calm => 0,
