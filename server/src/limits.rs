@@ -266,7 +266,6 @@ pub const MONGO_BEAT_INTERVAL: Duration = Duration::from_secs(2);
 pub const MONGO_NODE_GONE: Duration = Duration::from_secs(60);
 /// Servers that use a database, or did.
 pub const MONGO_NODES_MAX: usize = 10_000;
-/// Connections to each server at most.
 /// Connections to each server at most, where the URI does not say how many (`maxPoolSize`).
 pub const MONGO_CONNECTIONS_MAX: u32 = 32;
 /// Documents of one insert. There are servers of the protocol that go on with the next hundred where an ordered insert should end.

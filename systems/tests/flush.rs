@@ -5,24 +5,30 @@ use client_protocol::room::{LIVE, kind};
 use client_protocol::{Code, RoomId};
 use components::limits::{FLUSH_PIECE_SENDS_MIN, SLOT_SESSION_BYTES_MAX};
 use components::time::Tuning;
-use systems::testing::{AppendFault, EPOCH, Scenario, commands};
+use systems::testing::{AppendFault, ClientId, EPOCH, Scenario, commands};
 
 /// Large rooms are handed out as fast as hand-overs allow.
 fn at_once() -> Scenario {
     Scenario::with(Tuning { flush_us_per_reader: 0, ..Tuning::default() }, |_| {})
 }
 
-#[test]
-fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
-    let mut s = Scenario::new();
+/// A room, who writes to it, and sessions that read it and are level.
+fn room_with_readers(s: &mut Scenario, count: usize) -> (ClientId, RoomId, Vec<ClientId>) {
     let alice = s.user(1);
-    let a = s.connect(alice);
-    let room = s.create(a, kind::GROUP, &[]);
-    let readers: Vec<_> = (0..200).map(|_| s.connect(alice)).collect();
+    let writer = s.connect(alice);
+    let room = s.create(writer, kind::GROUP, &[]);
+    let readers: Vec<_> = (0..count).map(|_| s.connect(alice)).collect();
     for &reader in &readers {
         s.subscribe(reader, room, LIVE);
     }
     s.advance(1_000);
+    (writer, room, readers)
+}
+
+#[test]
+fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
+    let mut s = Scenario::new();
+    let (a, room, readers) = room_with_readers(&mut s, 200);
     s.post(a, room, "first");
     // One tick to take it, one for the store's answer.
     s.tick();
@@ -40,14 +46,7 @@ fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
 #[test]
 fn a_large_room_is_handed_out_over_its_interval_and_nobody_is_left_behind() {
     let mut s = Scenario::new();
-    let alice = s.user(1);
-    let a = s.connect(alice);
-    let room = s.create(a, kind::GROUP, &[]);
-    let readers: Vec<_> = (0..600).map(|_| s.connect(alice)).collect();
-    for &reader in &readers {
-        s.subscribe(reader, room, LIVE);
-    }
-    s.advance(1_000);
+    let (a, room, readers) = room_with_readers(&mut s, 600);
     let have =
         |s: &Scenario, texts: &[&str]| readers.iter().filter(|reader| s.client(**reader).texts(room) == texts).count();
     s.post(a, room, "first");
@@ -68,14 +67,7 @@ fn a_large_room_is_handed_out_over_its_interval_and_nobody_is_left_behind() {
 #[test]
 fn a_reader_who_takes_again_within_a_pass_is_not_forgotten() {
     let mut s = Scenario::new();
-    let alice = s.user(1);
-    let a = s.connect(alice);
-    let room = s.create(a, kind::GROUP, &[]);
-    let readers: Vec<_> = (0..600).map(|_| s.connect(alice)).collect();
-    for &reader in &readers {
-        s.subscribe(reader, room, LIVE);
-    }
-    s.advance(1_000);
+    let (a, room, readers) = room_with_readers(&mut s, 600);
     s.block(readers[3], true);
     s.post(a, room, "only");
     s.advance(10);

@@ -148,14 +148,14 @@ impl Rig {
 
     /// As the world does, asks again where a store had no time: a large room on a machine that is busy.
     pub async fn room(&mut self, room: RoomId) -> RoomSnapshot {
-        for _ in 0..5 {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
             match self.read(Read::Room { room }).await {
                 Found::Room(snapshot) => return *snapshot,
-                Found::Unavailable => {}
+                Found::Unavailable => assert!(tokio::time::Instant::now() < deadline, "the room cannot be read"),
                 other => panic!("{other:?} answers a room"),
             }
         }
-        panic!("the room cannot be read");
     }
 
     pub async fn page(&mut self, room: RoomId, first_seq: u64, last_seq: u64) -> Vec<Record> {

@@ -10,7 +10,7 @@ use components::chat::Deadlines;
 use components::nodes::Others;
 use components::notification::NotifyQueue;
 use components::presence::PresenceWatch;
-use components::room::{OpenReads, RoomIndex};
+use components::room::{OpenReads, RoomIndex, RoomState};
 use components::session::SessionIndex;
 use components::user::UserIndex;
 use std::collections::BTreeSet;
@@ -84,7 +84,7 @@ fn everyone_is_level(life: &mut Life) {
         let reply = life.s.ask(client, command);
         // A node that takes the store for its own refuses on what it knows, and a refusal goes through no append: nothing tells it that the
         // other one let them in.
-        if life.flavour == Flavour::OtherNode && reply.code() == Code::Forbidden {
+        if life.flavour == Flavour::OtherNode && reply.code() == Code::Forbidden && is_behind(life, room) {
             unknown.insert(room);
             continue;
         }
@@ -92,6 +92,14 @@ fn everyone_is_level(life: &mut Life) {
     }
     life.s.advance(200);
     soon_level(life, &unknown);
+}
+
+/// Whether the world knows less of a room than its log has.
+fn is_behind(life: &mut Life, room: RoomId) -> bool {
+    let head = life.s.model().head(room);
+    let world = life.s.at(0).core_mut().world_mut();
+    let state = world.resource::<RoomIndex>().by_id.get(&room).and_then(|entity| world.get::<RoomState>(*entity));
+    state.is_some_and(|state| state.row.head < head)
 }
 
 /// Followers may be at work still, on another node: what they append is here with the next look at heads.

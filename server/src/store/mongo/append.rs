@@ -227,9 +227,9 @@ async fn project(link: &Link, whole: Vec<Open>) -> Result<Vec<Open>, Vec<Open>> 
     for (mut open, before, result) in join_all(folds).await {
         match result {
             Ok((cached, mut some)) => {
-                if late::may_wait(&before, &cached.row) {
+                if let Some(reach) = late::may_wait(before, &cached.row) {
                     some.rooms.clear();
-                    late.push(cached.row.clone());
+                    late.push((open.room(), reach));
                 }
                 open.cached = Some(cached);
                 writes.append(some);
@@ -246,7 +246,7 @@ async fn project(link: &Link, whole: Vec<Open>) -> Result<Vec<Open>, Vec<Open>> 
     } else {
         match writes.send(link).await {
             Ok(true) => {
-                late.iter().for_each(|row| link.late.put(row));
+                late.into_iter().for_each(|(room, reach)| link.late.put(room, reach));
                 return Ok(folded);
             }
             Ok(false) => failed = folded,

@@ -40,11 +40,11 @@ struct Late {
 #[derive(Debug, Default)]
 pub(super) struct LateRows(Mutex<HashMap<RoomId, Late>>);
 
-/// Whether nothing but the reach is different: then the row may wait. A room that is not stored yet may not.
-pub(super) fn may_wait(before: &RoomRow, now: &RoomRow) -> bool {
+/// How far a room is now, if nothing else about it is different: then the row may wait. A room that is not stored yet may not.
+pub(super) fn may_wait(before: RoomRow, now: &RoomRow) -> Option<Reach> {
     let RoomRow { head, message_no, time_ms, .. } = *now;
-    let same = RoomRow { head, message_no, time_ms, ..before.clone() };
-    before.head > 0 && same == *now && time_ms >= before.time_ms
+    let grows = before.head > 0 && time_ms >= before.time_ms;
+    (grows && RoomRow { head, message_no, time_ms, ..before } == *now).then_some(Reach { head, message_no, time_ms })
 }
 
 impl LateRows {
@@ -53,9 +53,8 @@ impl LateRows {
     }
 
     /// Keeps how far a room is whose row waits.
-    pub(super) fn put(&self, row: &RoomRow) {
-        let reach = Reach { head: row.head, message_no: row.message_no, time_ms: row.time_ms };
-        self.rows().insert(row.room, Late { reach, written: None });
+    pub(super) fn put(&self, room: RoomId, reach: Reach) {
+        self.rows().insert(room, Late { reach, written: None });
     }
 
     /// The row of a stored document, as far as it is known here.

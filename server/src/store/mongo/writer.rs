@@ -11,6 +11,7 @@ use super::resolve;
 use super::settle::{Unsettled, settle};
 use crate::limits::{
     MONGO_BATCH_EVENTS_MAX, MONGO_BATCH_EVENTS_MIN, MONGO_BATCH_SLOW, MONGO_CLOSE_TIMEOUT, MONGO_SETTLE_INTERVAL,
+    MONGO_UPDATES_MAX,
 };
 use client_protocol::RoomId;
 use components::edge::AppendRequest;
@@ -110,10 +111,11 @@ impl Writer {
                 self.take(job);
             }
             while self.batches < self.shared.link.kind.waves() && self.begin_batch() {}
-            self.begin_heals();
+            // First: what heals is busy, and a room that is healed again and again would never be settled.
             if self.settled.elapsed() >= MONGO_SETTLE_INTERVAL || self.closing.is_some() {
                 self.begin_settles();
             }
+            self.begin_heals();
             if let Some(since) = self.closing {
                 let idle = self.busy.is_empty() && self.waiting.is_empty() && self.touched.is_empty();
                 if idle || since.elapsed() > MONGO_CLOSE_TIMEOUT {
@@ -245,9 +247,9 @@ impl Writer {
     /// Settles rooms that are due, many together: a busy room would be written with every append.
     fn begin_settles(&mut self) {
         self.settled = Instant::now();
-        for rooms in self.touched.take_due(&self.busy, self.closing.is_some()) {
-            self.busy.extend(rooms.keys());
-            self.settle(rooms);
+        for rooms in self.touched.take_due(&self.busy, self.closing.is_some()).chunks(MONGO_UPDATES_MAX) {
+            self.busy.extend(rooms.iter().map(|(room, _)| room));
+            self.settle(rooms.iter().copied().collect());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Rooms that are to be settled: when each is due, and whether it is quiet.
 
-use crate::limits::{MONGO_ROW_LATE, MONGO_ROW_LATE_MAX, MONGO_UPDATES_MAX};
+use crate::limits::{MONGO_ROW_LATE, MONGO_ROW_LATE_MAX};
 use crate::store::mongo::settle::Unsettled;
 use client_protocol::RoomId;
 use std::collections::{BTreeMap, HashSet};
@@ -45,26 +45,20 @@ impl TouchedRooms {
         self.0.get(&room).is_some_and(|touched| touched.since.elapsed() >= MONGO_ROW_LATE_MAX)
     }
 
-    /// Takes the rooms that are due and not `busy`, in lots; all of them before the end.
-    pub(super) fn take_due(&mut self, busy: &HashSet<RoomId>, is_end: bool) -> Vec<BTreeMap<RoomId, Unsettled>> {
+    /// Takes the rooms that are due and not `busy`; all of them before the end.
+    pub(super) fn take_due(&mut self, busy: &HashSet<RoomId>, is_end: bool) -> Vec<(RoomId, Unsettled)> {
         let is_due = |room: &RoomId, touched: &mut Touched| {
             !busy.contains(room) && (is_end || touched.since.elapsed() >= MONGO_ROW_LATE)
         };
-        let mut lots = vec![BTreeMap::new()];
-        for (room, Touched { level, appended, .. }) in self.0.extract_if(.., is_due).collect::<Vec<_>>() {
+        let taken = self.0.extract_if(.., is_due).map(|(room, Touched { level, appended, .. })| {
             let is_quiet = is_end || appended.is_none_or(|at| at.elapsed() >= MONGO_ROW_LATE);
-            if !is_quiet {
-                // Its mark may go when it is.
-                self.level(room, level);
-            }
-            if lots.last().is_some_and(|lot| lot.len() == MONGO_UPDATES_MAX) {
-                lots.push(BTreeMap::new());
-            }
-            if let Some(lot) = lots.last_mut() {
-                lot.insert(room, Unsettled { level, is_quiet });
-            }
+            (room, Unsettled { level, is_quiet })
+        });
+        let taken: Vec<_> = taken.collect();
+        for (room, Unsettled { level, .. }) in taken.iter().filter(|(_, unsettled)| !unsettled.is_quiet) {
+            // Its mark may go when it is.
+            self.level(*room, *level);
         }
-        lots.retain(|lot| !lot.is_empty());
-        lots
+        taken
     }
 }
