@@ -62,6 +62,10 @@ const _: () = assert!(SESSION_BACKLOG_BYTES_MAX > 2 * components::limits::SLOT_S
 pub const DATAGRAM_RATE: f64 = 20.0;
 /// Datagrams that a session may send at once.
 pub const DATAGRAM_BURST: f64 = 40.0;
+/// Tokens that a session may show in a second for long: each costs the check of a signature.
+pub const REAUTH_RATE: f64 = 1.0;
+/// Tokens that a session may show at once.
+pub const REAUTH_BURST: f64 = 10.0;
 /// Time for a query, from its stream's start to its answer's end.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time that a peer gets to take what was written before its connection is closed.

@@ -4,7 +4,7 @@ use super::endpoint::close_code;
 use super::query;
 use super::table::{Edge, OpenRequests};
 use crate::auth::{AuthError, Identity};
-use crate::limits::{DATAGRAM_BURST, DATAGRAM_RATE, READ_BYTES_MAX};
+use crate::limits::{DATAGRAM_BURST, DATAGRAM_RATE, READ_BYTES_MAX, REAUTH_BURST, REAUTH_RATE};
 use crate::transport::{Connection, RecvStream, SendStream};
 use bytes::BytesMut;
 use client_protocol::frame::{Frame, kinds};
@@ -14,8 +14,10 @@ use client_protocol::{ClientFrame, CloseCode, Code, Command, FrameError, ServerF
 use components::edge::{Control, Input, SessionHandle};
 use components::rows::{AccountRow, account};
 use components::user::RateBudget;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use systems::user::take_token;
 
 /// Time from a handshake's start to a complete hello.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_millis(HELLO_TIMEOUT_MS);
@@ -75,9 +77,18 @@ pub(super) async fn serve(connection: Connection, deadline: tokio::time::Instant
         minor: hello.minor,
     });
     let registered = Registered { edge: Rc::clone(&edge), session };
-    let code = match still_live(&edge, identity).await {
+    // Once more, now that the world knows the session: a login that ended while its token was being checked had no session to close yet.
+    let code = match check_live(&edge, identity).await {
         Ok(()) => {
-            let live = Live { edge: Rc::clone(&edge), connection: connection.clone(), session, identity, open_requests };
+            let live = Live {
+                edge: Rc::clone(&edge),
+                connection: connection.clone(),
+                session,
+                identity,
+                open_requests,
+                started: Instant::now(),
+                reauths: Cell::default(),
+            };
             live.run(reader).await
         }
         Err(code) => code,
@@ -107,21 +118,24 @@ async fn hello(connection: &Connection, edge: &Rc<Edge>) -> Result<Greeted, Clos
     let mut reader = FrameReader::new(receive, HELLO_BYTES_MAX);
     let frame = reader.next().await?.ok_or(CloseCode::ProtocolError)?;
     let Ok(ClientFrame::Hello(hello)) = ClientFrame::decode(&frame) else { return Err(CloseCode::ProtocolError) };
-    let identity = authenticate(edge, hello.token.clone()).await?;
+    let identity = authenticate(edge, &hello.token).await?;
     reader.frame_bytes_max = FRAME_BYTES_MAX;
     Ok((reader, send, hello, identity))
 }
 
-/// Checks a token on the background runtime: it may ask the store.
-async fn authenticate(edge: &Rc<Edge>, token: String) -> Result<Identity, CloseCode> {
-    let accounts = std::sync::Arc::clone(&edge.deps.accounts);
-    let checked = edge.deps.background.spawn(async move { accounts.authenticate(&token).await }).await;
-    checked.map_err(|_| CloseCode::Internal)?.map_err(|error| close_code_of(&error))
+/// Checks a token. Its signature is checked here and now: handing it to another thread costs more than the check, and there is one for
+/// each handshake, which costs several.
+async fn authenticate(edge: &Rc<Edge>, token: &str) -> Result<Identity, CloseCode> {
+    let identity = edge.deps.accounts.identify(token).map_err(|error| close_code_of(&error))?;
+    check_live(edge, identity).await?;
+    Ok(identity)
 }
 
-/// Looks once more whether the login is live, now that the world knows the session: a login that ended while its token was being checked
-/// had no session to close yet.
-async fn still_live(edge: &Rc<Edge>, identity: Identity) -> Result<(), CloseCode> {
+/// Looks whether the login is live: on the background runtime where that asks the store.
+async fn check_live(edge: &Rc<Edge>, identity: Identity) -> Result<(), CloseCode> {
+    if edge.deps.accounts.is_known_live(identity.login) {
+        return Ok(());
+    }
     let accounts = std::sync::Arc::clone(&edge.deps.accounts);
     let checked = edge.deps.background.spawn(async move { accounts.check_live(identity.user, identity.login).await }).await;
     checked.map_err(|_| CloseCode::Internal)?.map_err(|error| close_code_of(&error))
@@ -147,11 +161,17 @@ struct Live {
     session: SessionHandle,
     identity: Identity,
     open_requests: Rc<OpenRequests>,
+    started: Instant,
+    reauths: Cell<RateBudget>,
 }
 
 impl Live {
+    /// Microseconds since the session began, from 1 on.
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
     async fn run(&self, mut reader: FrameReader) -> CloseCode {
-        let started = Instant::now();
         let mut datagrams = RateBudget::default();
         loop {
             let may_read = self.open_requests.count.get() < OPEN_REQUESTS_MAX;
@@ -173,9 +193,8 @@ impl Live {
                 },
                 datagram = self.connection.read_datagram() => match datagram {
                     Ok(bytes) => {
-                        let now_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
                         // Typing is all there is: what comes faster is dropped, as the network may drop it.
-                        if systems::user::take_token(&mut datagrams, now_us, DATAGRAM_RATE, DATAGRAM_BURST).is_ok() {
+                        if take_token(&mut datagrams, self.now_us(), DATAGRAM_RATE, DATAGRAM_BURST).is_ok() {
                             let _full = self.edge.deps.world.input(Input::Datagram { session: self.session, bytes });
                         }
                     }
@@ -194,14 +213,7 @@ impl Live {
         if frame.kind == kinds::REAUTH
             && let Ok((request, Command::Reauth(reauth))) = Command::decode(&frame)
         {
-            let outcome = match authenticate(&self.edge, reauth.token).await {
-                Ok(renewed) if renewed.user == self.identity.user && renewed.login == self.identity.login => {
-                    Ok(renewed.expires_ms)
-                }
-                Ok(_) => Err(CloseCode::Unauthenticated),
-                Err(code) => Err(code),
-            };
-            self.edge.deps.world.control(Control::Reauthed { session: self.session, request, outcome });
+            self.reauth(request, &reauth.token).await;
             return Ok(());
         }
         let request = codec::decode_prefix::<u64>(&frame.rest).map(|(request, _)| request);
@@ -213,6 +225,24 @@ impl Live {
         let refusal = ServerFrame::Reply(request, Reply::retry_after(Code::Overloaded, 1_000));
         self.edge.send(self.session, refusal.encode());
         Ok(())
+    }
+
+    async fn reauth(&self, request: u64, token: &str) {
+        let mut budget = self.reauths.get();
+        let taken = take_token(&mut budget, self.now_us(), REAUTH_RATE, REAUTH_BURST);
+        self.reauths.set(budget);
+        if let Err(wait_ms) = taken {
+            let refusal = ServerFrame::Reply(request, Reply::retry_after(Code::RateLimited, wait_ms));
+            return self.edge.send(self.session, refusal.encode());
+        }
+        let outcome = match authenticate(&self.edge, token).await {
+            Ok(renewed) if renewed.user == self.identity.user && renewed.login == self.identity.login => {
+                Ok(renewed.expires_ms)
+            }
+            Ok(_) => Err(CloseCode::Unauthenticated),
+            Err(code) => Err(code),
+        };
+        self.edge.deps.world.control(Control::Reauthed { session: self.session, request, outcome });
     }
 
     fn query(&self, send: SendStream, receive: RecvStream) {

@@ -177,6 +177,28 @@ async fn a_token_is_renewed_on_the_session() {
 }
 
 #[tokio::test]
+async fn tokens_are_not_checked_without_end() {
+    let server = Server::start(&[]);
+    let ida = register(&server, "ida").await;
+    let mut session = Raw::connect(&server, &ida.tokens.access_token).await;
+    let reauth = Command::Reauth(Reauth { token: ida.tokens.access_token.clone(), tail: EmptyTail::default() });
+    // More than the server's burst, faster than its rate.
+    let mut refused = None;
+    for _ in 0..200 {
+        let reply = session.request(&reauth).await;
+        if reply.code() != Code::Ok {
+            refused = Some(reply);
+            break;
+        }
+    }
+    let refused = refused.expect("all of them were checked");
+    assert_eq!(refused.code(), Code::RateLimited);
+    assert!(refused.tail.retry_after_ms.is_some_and(|wait_ms| (1..=1_000).contains(&wait_ms)), "{refused:?}");
+    let room = session.create_group(Vec::new()).await;
+    session.done(&post(room, "still here")).await;
+}
+
+#[tokio::test]
 async fn who_is_removed_sees_it_and_nothing_after() {
     let server = Server::start(&[]);
     let (karl, lena) = (register(&server, "karl").await, register(&server, "lena").await);

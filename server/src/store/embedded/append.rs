@@ -116,8 +116,9 @@ pub(super) fn stage_record(
     // Before the fold: an edit that comes after a delete is blanked by it at once.
     overlay.put(Table::Events, &keys::room_number(room, head.seq), &record.bytes);
     overlay.put_row(Table::Keys, &sent_key, &SentRow { seq: head.seq, time_ms: head.time_ms });
-    if is_message {
-        overlay.put(Table::Messages, &keys::room_number(room, head.message_no), &head.seq.to_be_bytes());
+    if !is_message {
+        let (next_message, its_seq) = keys::place_after(room, head);
+        overlay.put(Table::Messages, &next_message, &its_seq);
     }
     index::message_posted(overlay, room, &record.event);
     let mut next = Box::new(row.clone());

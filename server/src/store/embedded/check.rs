@@ -34,8 +34,14 @@ pub(super) fn room<'a>(
 ) -> Result<RoomCheck, StoreError> {
     let mut check = Check { view, overlay, room, found: RoomCheck::default() };
     let mut folded = Folded::new(room);
+    let mut places = Expected::new();
     for item in view.prefix(Table::Events, room.bytes()) {
-        folded.push(&decode_event(&item.value()?)?, &mut check.found);
+        let event = decode_event(&item.value()?)?;
+        if !event.body.is_message() {
+            let (next_message, its_seq) = keys::place_after(room, &event.head);
+            places.insert(next_message.to_vec(), its_seq.to_vec());
+        }
+        folded.push(&event, &mut check.found);
     }
     check.row(&folded)?;
     check.members(&folded)?;
@@ -43,8 +49,7 @@ pub(super) fn room<'a>(
     let by_number = |number| keys::room_number(room, number);
     let nows = folded.nows.iter().map(|(seq, now)| row(&by_number, *seq, codec::encode(now)));
     check.table(Table::Nows, room.bytes(), nows.collect())?;
-    let messages = folded.messages.iter().map(|(number, seq)| row(&by_number, *number, seq.to_be_bytes().to_vec()));
-    check.table(Table::Messages, room.bytes(), messages.collect())?;
+    check.table(Table::Messages, room.bytes(), places)?;
     let sent = folded.keys.iter().map(|((actor, key), (seq, time_ms))| {
         (keys::sent(room, *actor, *key).to_vec(), codec::encode(&SentRow { seq: *seq, time_ms: *time_ms }))
     });

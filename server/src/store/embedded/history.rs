@@ -1,6 +1,7 @@
-//! History: messages as they are now, page by page along the index of message numbers.
+//! History: messages as they are now, page by page along their numbers.
 //!
-//! Every event knows how many messages the log holds up to it, so a bound in seqs becomes a bound in message numbers with one read.
+//! Every event knows how many messages the log holds up to it, so a bound in seqs becomes a bound in message numbers with one read. Back from
+//! a number to its seq: messages mostly stand next to each other, and where they do not, [`Table::Messages`] says where they go on.
 
 use super::tables::{Table, View};
 use super::{keys, query};
@@ -27,9 +28,12 @@ pub(super) fn page(view: &View<'_>, query: &HistoryQuery) -> Result<HistoryPage,
     let count = limit.min(highest - lowest);
 
     let mut fitting = FrameList::new(HISTORY_PAGE_BYTES_MAX);
+    let mut guess = None;
     for step in 0..count {
         let number = if oldest_first { lowest + 1 + step } else { highest - step };
-        if !fitting.push(message(view, query.room, number, &sight)?) {
+        let message = message(view, query.room, number, guess, &sight)?;
+        guess = Some(if oldest_first { message.seq + 1 } else { message.seq - 1 });
+        if !fitting.push(message) {
             break;
         }
     }
@@ -52,12 +56,33 @@ pub(super) fn messages_up_to(view: &View<'_>, room: RoomId, seq: u64) -> Result<
         .ok_or_else(|| StoreError::Corrupt(format!("event {seq} of room {room} is missing")))
 }
 
-/// The message with this number.
-pub(super) fn message(view: &View<'_>, room: RoomId, number: u64, sight: &Sight) -> Result<Message, StoreError> {
+/// The message with this number. It is looked for at `guess` first: next to its neighbour.
+pub(super) fn message(
+    view: &View<'_>,
+    room: RoomId,
+    number: u64,
+    guess: Option<u64>,
+    sight: &Sight,
+) -> Result<Message, StoreError> {
+    let at = |seq| Ok::<_, StoreError>(message_at(view, room, seq, sight)?.filter(|message| message.message_no == number));
+    if let Some(guess) = guess
+        && let Some(message) = at(guess)?
+    {
+        return Ok(message);
+    }
     let missing = || StoreError::Corrupt(format!("message {number} of room {room} is missing"));
-    let seq = view.value(Table::Messages, &keys::room_number(room, number))?;
-    let seq = seq.and_then(|seq| keys::number(&seq)).ok_or_else(missing)?;
-    message_at(view, room, seq, sight)?.ok_or_else(missing)
+    at(seq_of(view, room, number)?)?.ok_or_else(missing)
+}
+
+/// The seq of the message with this number: the last event before it that is no message says where the next one stands, and each
+/// message after that is one further.
+fn seq_of(view: &View<'_>, room: RoomId, number: u64) -> Result<u64, StoreError> {
+    let (first, last) = (keys::room_number(room, 0), keys::room_number(room, number));
+    let Some(place) = view.range(Table::Messages, &first, &last).next_back() else { return Ok(number) };
+    let (key, seq) = place.into_inner()?;
+    let place = keys::last_number(&key).zip(keys::number(&seq)).filter(|(next_number, _)| *next_number <= number);
+    let (next_number, seq) = place.ok_or_else(|| StoreError::Corrupt("a row of Messages is no place".to_owned()))?;
+    Ok(seq.saturating_add(number - next_number))
 }
 
 /// The message that the event `seq` posted; `None` where it is no message.

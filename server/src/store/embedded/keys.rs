@@ -1,6 +1,6 @@
 //! Keys of the embedded store: ids as their 16 bytes, numbers big-endian, so that byte order is the order of the log.
 
-use client_protocol::{Key, RoomId, SessionId, UserId};
+use client_protocol::{EventHead, Key, RoomId, SessionId, UserId};
 
 /// (room, seq), and (room, message number).
 pub(super) fn room_number(room: RoomId, number: u64) -> [u8; 24] {
@@ -8,6 +8,16 @@ pub(super) fn room_number(room: RoomId, number: u64) -> [u8; 24] {
     key[..16].copy_from_slice(room.bytes());
     key[16..].copy_from_slice(&number.to_be_bytes());
     key
+}
+
+/// (room, number of the next message), and the seq that it has if it comes next.
+pub(super) fn place_after(room: RoomId, head: &EventHead) -> ([u8; 24], [u8; 8]) {
+    (room_number(room, head.message_no + 1), (head.seq + 1).to_be_bytes())
+}
+
+/// The number at the end of a key of [`room_number`].
+pub(super) fn last_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk().copied().map(u64::from_be_bytes)
 }
 
 /// (room, user).

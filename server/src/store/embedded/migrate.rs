@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 1 | the first |
 //! | 2 | the indexes of words and names, and of all rooms that a user ever was in |
+//! | 3 | the places of messages: a row for each event that is no message, in place of one for each message |
 //!
 //! Each step can be done again from its start: the schema moves only when it is done, so a crash in between costs its time.
 
@@ -18,7 +19,7 @@ use components::rows::{MemberRow, NowRow};
 use std::collections::BTreeSet;
 
 /// The schema that this version reads and writes.
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 
 /// Brings data of `schema` up to [`SCHEMA`].
 pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), StoreError> {
@@ -27,6 +28,10 @@ pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), S
         index_messages(tables, disk)?;
         index_names(tables, disk)?;
         index_memberships(tables, disk)?;
+    }
+    if schema < 3 {
+        tracing::info!(schema, "the data is of an older version: the places of messages are made");
+        place_messages(tables, disk)?;
     }
     if schema < SCHEMA {
         let mut overlay = Overlay::new(tables);
@@ -44,8 +49,7 @@ pub(super) fn index_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreEr
     for item in view.all(Table::Events) {
         let (key, bytes) = item.into_inner()?;
         let event = super::tables::decode_event(&bytes)?;
-        let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
-        let room = room.ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))?;
+        let room = room_of_key(&key)?;
         let Some(event) = as_it_is_now(&view, room, event)? else { continue };
         index::message_posted(&mut overlay, room, &event);
         rows += 1;
@@ -55,6 +59,35 @@ pub(super) fn index_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreEr
         }
     }
     overlay.commit(disk, Durable::Later)
+}
+
+/// Writes where the next message stands after each event that is none, and drops the row that each other message had.
+fn place_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
+    let view = tables.view();
+    let mut overlay = Overlay::new(tables);
+    let mut follows_message_in = None;
+    for (n, item) in view.all(Table::Events).enumerate() {
+        let (key, bytes) = item.into_inner()?;
+        let event = super::tables::decode_event(&bytes)?;
+        let room = room_of_key(&key)?;
+        let head = &event.head;
+        if !event.body.is_message() {
+            let (next_message, its_seq) = keys::place_after(room, head);
+            overlay.put(Table::Messages, &next_message, &its_seq);
+            follows_message_in = None;
+        } else if follows_message_in.replace(room) == Some(room) || head.seq == 1 {
+            overlay.remove(Table::Messages, &keys::room_number(room, head.message_no));
+        }
+        if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
+            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
+        }
+    }
+    overlay.commit(disk, Durable::Later)
+}
+
+fn room_of_key(key: &[u8]) -> Result<RoomId, StoreError> {
+    let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
+    room.ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
 }
 
 /// A message with the body that it has now; `None` for other events and where it has none.

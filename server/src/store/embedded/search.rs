@@ -156,9 +156,11 @@ impl Page<'_> {
     /// Reads messages from the last one at or below `top` on; answers where to go on.
     fn read_on(&mut self, top: u64) -> Result<u64, StoreError> {
         let newest = history::messages_up_to(self.view, self.query.room, top)?;
+        let mut guess = None;
         for number in (1..=newest).rev() {
-            let message = history::message(self.view, self.query.room, number, &self.sight)?;
+            let message = history::message(self.view, self.query.room, number, guess, &self.sight)?;
             let seq = message.seq;
+            guess = Some(seq - 1);
             if !self.take(message) {
                 return Ok(seq + 1);
             }

@@ -42,8 +42,9 @@ tables! {
     RoomsOf = "rooms_of", 4 MiB;
     /// (room, seq of a message) -> [`components::rows::NowRow`].
     Nows = "nows", 8 MiB;
-    /// (room, message number) -> seq.
-    Messages = "messages", 8 MiB;
+    /// (room, number of the next message) -> the seq that it has if it comes next: one for each event that is no message. Messages that
+    /// follow each other need nothing.
+    Messages = "messages", 4 MiB;
     /// (user, room) -> [`components::rows::MarkRow`].
     Marks = "marks", 4 MiB;
     /// Rooms whose followers may not be level with the log.
@@ -220,12 +221,11 @@ pub(super) fn last_id_of(item: fjall::Guard) -> Result<[u8; 16], StoreError> {
     super::keys::last_id(&key).ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
 }
 
-/// Writes by table and key; `None` removes.
-type Writes = Vec<BTreeMap<Vec<u8>, Option<Slice>>>;
+/// A value that is put; `None` removes.
+type Write = Option<Slice>;
 
-fn no_writes() -> Writes {
-    vec![BTreeMap::new(); Table::ALL.len()]
-}
+/// Writes by table and key.
+type Writes = Vec<BTreeMap<Vec<u8>, Write>>;
 
 /// The database with writes on top that are not committed yet. Writes come in steps: [`Overlay::keep`] ends a step,
 /// [`Overlay::forget`] takes it back. Each key is written once, however often it was put.
@@ -233,20 +233,20 @@ fn no_writes() -> Writes {
 /// Reads take the newest value rather than that of an instant: right for the only writer of a table.
 pub(super) struct Overlay<'a> {
     tables: &'a Tables,
-    kept: Writes,
-    step: Writes,
+    writes: Writes,
+    /// What the step wrote over, oldest first: table, key, and what was there.
+    step: Vec<(Table, Vec<u8>, Option<Write>)>,
 }
 
 impl<'a> Overlay<'a> {
     /// Nothing on top.
     pub(super) fn new(tables: &'a Tables) -> Self {
-        Self { tables, kept: no_writes(), step: no_writes() }
+        Self { tables, writes: vec![BTreeMap::new(); Table::ALL.len()], step: Vec::new() }
     }
 
     /// A value.
     pub(super) fn value(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, StoreError> {
-        let mine = self.step[table as usize].get(key).or_else(|| self.kept[table as usize].get(key));
-        match mine {
+        match self.writes[table as usize].get(key) {
             Some(value) => Ok(value.clone()),
             None => Ok(self.tables.space(table).get(key)?),
         }
@@ -272,40 +272,47 @@ impl<'a> Overlay<'a> {
         Ok(records)
     }
 
+    fn write(&mut self, table: Table, key: &[u8], value: Write) {
+        let before = self.writes[table as usize].insert(key.to_vec(), value);
+        self.step.push((table, key.to_vec(), before));
+    }
+
     /// Writes bytes.
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         // Copied: the bytes may be part of a much larger buffer, which the database would then keep.
-        self.step[table as usize].insert(key.to_vec(), Some(Slice::new(value)));
+        self.write(table, key, Some(Slice::new(value)));
     }
 
     /// Writes a row.
     pub(super) fn put_row<T: Encode>(&mut self, table: Table, key: &[u8], row: &T) {
-        self.step[table as usize].insert(key.to_vec(), Some(Slice::from(codec::encode(row))));
+        self.write(table, key, Some(Slice::from(codec::encode(row))));
     }
 
     /// Removes a key.
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) {
-        self.step[table as usize].insert(key.to_vec(), None);
+        self.write(table, key, None);
     }
 
     /// Ends a step: its writes stay.
     pub(super) fn keep(&mut self) {
-        for (kept, step) in self.kept.iter_mut().zip(&mut self.step) {
-            // Not `append`, which builds the whole map anew: a step is a few writes, and there are many steps in a commit.
-            kept.extend(std::mem::take(step));
-        }
+        self.step.clear();
     }
 
     /// Takes the writes of the step back.
     pub(super) fn forget(&mut self) {
-        self.step.iter_mut().for_each(BTreeMap::clear);
+        for (table, key, before) in self.step.drain(..).rev() {
+            let writes = &mut self.writes[table as usize];
+            match before {
+                Some(before) => writes.insert(key, before),
+                None => writes.remove(&key),
+            };
+        }
     }
 
     /// Commits everything that was kept, and the step, as one atomic write. Nothing was written if it fails.
-    pub(super) fn commit(mut self, disk: &Disk, durable: Durable) -> Result<(), StoreError> {
-        self.keep();
+    pub(super) fn commit(self, disk: &Disk, durable: Durable) -> Result<(), StoreError> {
         let mut batch = self.tables.db.batch();
-        for (&(table, _, _), writes) in Table::ALL.iter().zip(self.kept) {
+        for (&(table, _, _), writes) in Table::ALL.iter().zip(self.writes) {
             let space = self.tables.space(table);
             for (key, value) in writes {
                 match value {

@@ -41,9 +41,7 @@ impl Tables {
         ] {
             stats.push((name.to_owned(), self.space(table).len()? as u64));
         }
-        for (table, name) in
-            [(Table::Events, "events_estimate"), (Table::Messages, "messages_estimate"), (Table::Words, "words_estimate")]
-        {
+        for (table, name) in [(Table::Events, "events_estimate"), (Table::Words, "words_estimate")] {
             stats.push((name.to_owned(), self.space(table).approximate_len() as u64));
         }
         stats.push(("disk_bytes".to_owned(), self.db.disk_space()?));

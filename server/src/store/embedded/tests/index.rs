@@ -56,6 +56,52 @@ fn data_of_schema_1_gets_its_indexes() {
     assert_eq!(keys::number(&schema), Some(migrate::SCHEMA));
 }
 
+#[test]
+fn data_of_schema_2_gets_the_places_of_its_messages() {
+    let bench = bench(&EmbeddedOptions::default());
+    let text = || {
+        EventBody::MessagePosted(MessagePosted {
+            body: Body::text("ebb"),
+            mentions: Vec::new(),
+            tail: MessageTail::default(),
+        })
+    };
+    let edit = |target| EventBody::MessageEdited(BodyEdited { target, body: Body::text("flow"), tail: EmptyTail {} });
+    let bodies = [text(), text(), edit(1), edit(2), text(), edit(5), text(), text(), text(), edit(9)];
+    let (mut records, mut seqs) = (Vec::new(), Vec::new());
+    for (body, seq) in bodies.into_iter().zip(1..) {
+        if body.is_message() {
+            seqs.push(seq);
+        }
+        records.push(record(seq, seqs.len() as u64, body));
+    }
+    assert_eq!(bench.append(1, records).then, AppendThen::Done);
+    let Bench { store, folder, .. } = bench;
+    let places = |store: &EmbeddedStore| -> Vec<(u64, u64)> {
+        let rows = store.shared.tables.view().all(Table::Messages).map(|item| item.into_inner().unwrap());
+        rows.map(|(key, seq)| (keys::last_number(&key).unwrap(), keys::number(&seq).unwrap())).collect()
+    };
+    let expected = [(3, 5), (4, 7), (7, 11)];
+    assert_eq!(places(&store), expected);
+    let mut overlay = tables::Overlay::new(&store.shared.tables);
+    overlay.remove(Table::Messages, &keys::room_number(ROOM, 7));
+    for (seq, number) in seqs.iter().zip(1..) {
+        overlay.put(Table::Messages, &keys::room_number(ROOM, number), &u64::to_be_bytes(*seq));
+    }
+    overlay.put(Table::Meta, b"schema", &2_u64.to_be_bytes());
+    overlay.commit(&store.shared.disk, disk::Durable::Synced).unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(folder.path(), &EmbeddedOptions::default()).unwrap();
+    assert_eq!(places(&store), expected);
+    let sight = crate::store::shown::Sight { viewer: UserId::from_bytes([1; 16]), last_seq: u64::MAX, head: 10 };
+    let view = store.shared.tables.view();
+    for guess in [None, Some(1), Some(4), Some(5), Some(11)] {
+        let found = (1..=seqs.len() as u64).map(|number| history::message(&view, ROOM, number, guess, &sight).unwrap().seq);
+        assert_eq!(found.collect::<Vec<_>>(), seqs, "{guess:?}");
+    }
+    assert!(history::message(&view, ROOM, 7, None, &sight).is_err(), "there is no seventh");
+}
+
 /// Two words that never stand in one message, all over a long room: the search ends, says where to go on, and comes to the end.
 #[tokio::test]
 async fn a_search_does_bounded_work() {
