@@ -145,11 +145,9 @@ impl Driver {
         let shared = Rc::clone(&self.shared);
         for _ in 0..RECEIVE_ROUNDS_MAX {
             let received = self.socket.receive(|packet| {
-                let mut bytes = BytesMut::from(packet.bytes);
-                while !bytes.is_empty() {
-                    let one = bytes.split_to(packet.meta.stride.clamp(1, bytes.len()));
+                for one in packet.bytes.chunks(packet.meta.stride.max(1)) {
                     *packets += 1;
-                    take_packet(&shared, now, &packet.meta, one);
+                    take_packet(&shared, now, &packet.meta, BytesMut::from(one));
                 }
             });
             match received {
@@ -164,7 +162,8 @@ impl Driver {
         true
     }
 
-    /// Calls the connections whose time has come.
+    /// Calls the connections whose time has come. Most have moved on since they were queued, when what they waited for was acknowledged:
+    /// these are queued anew, and not looked at.
     fn expire(&mut self) {
         let now = Instant::now();
         while let Some(&(at, index)) = self.timers.first() {
@@ -173,13 +172,17 @@ impl Driver {
             }
             self.timers.pop_first();
             let Some(core) = self.shared.connections.borrow().get(index).cloned().flatten() else { continue };
-            core.timer.set(None);
             let mut inner = core.inner.borrow_mut();
-            if inner.proto.poll_timeout().is_some_and(|due| due <= now) {
+            let due = inner.proto.poll_timeout();
+            if due.is_some_and(|due| due <= now) {
                 inner.proto.handle_timeout(now);
+                core.timer.set(None);
+                drop(inner);
+                core.touch();
+            } else {
+                core.timer.set(due);
+                self.timers.extend(due.map(|due| (due, index)));
             }
-            drop(inner);
-            core.touch();
         }
     }
 
