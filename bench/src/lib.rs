@@ -6,6 +6,7 @@
 //! | [`schedule`] | when each send is due; made before the run, never moved by what the server does |
 //! | [`target`] | the servers that can be measured, and how users and rooms come to be there |
 //! | [`load`] | the load process: connections, sends at their due times, what arrives and when |
+//! | [`tls`] | how all of them are spoken to in secret |
 //! | [`floor`] | what delivering costs at least |
 //! | [`control`] | JSON lines between the two processes |
 //! | [`procfs`], [`machine`] | what the kernel says about a process and about the machine |
@@ -37,3 +38,4 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod target;
+pub mod tls;

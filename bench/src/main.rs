@@ -8,6 +8,10 @@ use starling_bench::scenario::Scenario;
 use starling_bench::{floor, html, load};
 use std::process::ExitCode;
 
+/// That of the server: the floors are this program, and are held against it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         What::Run(args) => measure(&args.scenarios(), &args.common, args.ramp),
@@ -35,6 +39,9 @@ fn measure(scenarios: &[Scenario], common: &Common, ramp: bool) -> Result<bool, 
 
 /// Compares; `false` if a round failed. A goal that is not reached is a finding, no failure.
 fn compare(args: &CompareArgs) -> Result<bool, BenchError> {
+    if let Some(note) = args.note() {
+        eprintln!("starling-bench: {note}");
+    }
     let mut campaign = Campaign::of_own(&args.common);
     let ran = campaign.compare(&args.comparisons());
     end(campaign, &args.common, ran)

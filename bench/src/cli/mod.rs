@@ -5,7 +5,7 @@ mod common;
 pub use common::{Common, StoreKind};
 
 use crate::pairs::{Comparison, Pair};
-use crate::presets::Named;
+use crate::presets::{Load, Named};
 use crate::scenario::Scenario;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -50,8 +50,8 @@ pub struct RunArgs {
     /// Deliveries a second, all rooms together; several are run one after the other (A, B, big and G; F has a tenth of it, H a quarter).
     #[arg(long, value_delimiter = ',', default_value = "20000")]
     pub rate: Vec<f64>,
-    /// Find the rate at which A or B saturates: doubled until 1 % of the deliveries take 100 ms or more, or less than 95 % arrive; then
-    /// bisected.
+    /// Find the rate at which A, B or big saturates: doubled until more than 1 % of the deliveries that were due take over 100 ms or never
+    /// come; then bisected.
     #[arg(long)]
     pub ramp: bool,
     /// Connections of C, rounded up to a whole hundred.
@@ -63,6 +63,9 @@ pub struct RunArgs {
     /// Sends of a session that E keeps unanswered.
     #[arg(long, default_value_t = 8)]
     pub in_flight: u32,
+    /// D with tickets: who comes back shows that of its last connection, where otherwise every handshake is a full one.
+    #[arg(long)]
+    pub resume: bool,
     /// Its messages and times.
     #[command(flatten)]
     pub load: LoadArgs,
@@ -77,7 +80,7 @@ pub struct LoadArgs {
     /// Bytes of a message.
     #[arg(long, default_value_t = 128)]
     pub body_bytes: u32,
-    /// Time measured, in seconds.
+    /// Time measured, in seconds; with `--pair idle` rounded up to a multiple of 20, since a silent connection says something once in 20 s.
     #[arg(long, default_value_t = 20.0)]
     pub seconds: f64,
     /// Time under load before that, in seconds.
@@ -123,8 +126,29 @@ impl CompareArgs {
             idle_connections: self.connections,
             beside_per_s: self.beside_rate,
         };
-        let timed = |pair: &Pair| pair.comparison(&load).map(|scenario| self.load.apply(scenario));
+        let timed = |pair: &Pair| {
+            let comparison = pair.comparison(&load).map(|scenario| self.load.apply(scenario));
+            if *pair == Pair::Idle { comparison.map(Scenario::with_whole_keep_alives) } else { comparison }
+        };
         self.pairs.iter().map(timed).collect()
+    }
+}
+
+impl CompareArgs {
+    /// What is done otherwise than the arguments say, for those who read the output.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let asked_s = self.load.seconds;
+        let rounded = |comparison: &Comparison| {
+            let measure_s = comparison.sides[0].scenario.measure_s;
+            (measure_s > asked_s).then(|| {
+                format!(
+                    "{}: measured for {measure_s} s instead of {asked_s} s, a multiple of the keep-alive",
+                    comparison.name
+                )
+            })
+        };
+        self.comparisons().iter().find_map(rounded)
     }
 }
 
@@ -150,8 +174,14 @@ impl RunArgs {
         for named in self.scenario.iter().flat_map(|named| named.parts()) {
             let rates = if named.has_rate() { &self.rate[..] } else { &self.rate[..1] };
             for rate in rates {
-                let scenario = named.scenario(*rate, self.connections, (self.senders, self.in_flight));
-                scenarios.push(self.load.apply(scenario));
+                let load = Load {
+                    deliveries_per_s: *rate,
+                    connections: self.connections,
+                    senders: self.senders,
+                    in_flight: self.in_flight,
+                    resumes: self.resume,
+                };
+                scenarios.push(self.load.apply(named.scenario(&load)));
             }
         }
         scenarios
@@ -170,6 +200,7 @@ impl LatencyArgs {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::scenario::Activity;
 
     fn run(arguments: &str) -> Result<RunArgs, clap::Error> {
         let words = ["starling-bench", "run"].into_iter().chain(arguments.split_ascii_whitespace());
@@ -199,6 +230,33 @@ mod tests {
         let found: Vec<(&str, f64)> = scenarios.iter().map(|s| (s.name.as_str(), s.deliveries_per_s())).collect();
         assert_eq!(found, [("A", 5_000.0), ("A", 40_000.0), ("C", 0.0), ("big", 5_000.0), ("big", 40_000.0)]);
         assert_eq!(run("--scenario every").unwrap().scenarios().len(), 9);
+    }
+
+    #[test]
+    fn joins_are_without_tickets_unless_they_are_wanted() {
+        let activity = |arguments| run(arguments).unwrap().scenarios()[0].activity;
+        assert_eq!(activity("--scenario D"), Activity::Join { resumes: false });
+        assert_eq!(activity("--scenario D --resume"), Activity::Join { resumes: true });
+    }
+
+    #[test]
+    fn idle_connections_are_measured_for_whole_keep_alives() {
+        let compare = |arguments: &str| {
+            let words = ["starling-bench", "compare"].into_iter().chain(arguments.split_ascii_whitespace());
+            let What::Compare(compare) = Cli::try_parse_from(words).unwrap().command else { panic!("`compare`") };
+            compare
+        };
+        let seconds = |arguments: &str| -> Vec<f64> {
+            compare(arguments)
+                .comparisons()
+                .iter()
+                .flat_map(|c| c.sides.iter().map(|side| side.scenario.measure_s))
+                .collect()
+        };
+        assert_eq!(seconds("--pair idle,slow --seconds 6"), [20.0, 20.0, 6.0, 6.0]);
+        assert_eq!(seconds("--pair idle --seconds 40"), [40.0, 40.0]);
+        assert!(compare("--pair idle --seconds 6").note().unwrap().contains("20 s instead of 6 s"));
+        assert_eq!(compare("--pair idle").note(), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod svg;
 mod table;
 
 use crate::campaign::Findings;
-use crate::report::Report;
+use crate::report::{Report, Spread};
 use svg::{Bar, Line, Scale, escaped};
 
 const STYLE: &str = "\
@@ -26,14 +26,19 @@ pub(crate) struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// The rounds that did not fail.
+    fn counting(&self) -> impl Iterator<Item = &Report> {
+        self.rounds.iter().copied().filter(|round| round.counts())
+    }
+
     /// The median of a figure, and the lowest and highest; `None` where no round has it.
-    fn median(&self, figure: impl Fn(&Report) -> Option<f64>) -> Option<(f64, f64, f64)> {
-        crate::report::spread(self.rounds.iter().filter_map(|round| figure(round)))
+    fn median(&self, figure: impl Fn(&Report) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.counting().filter_map(figure))
     }
 
     /// The round in the middle, by its slowest hundredth.
     fn typical(&self) -> Option<&Report> {
-        let mut rounds = self.rounds.clone();
+        let mut rounds: Vec<&Report> = self.counting().collect();
         rounds.sort_by(|a, b| a.latency.p99_ms.total_cmp(&b.latency.p99_ms));
         rounds.get(rounds.len() / 2).copied()
     }
@@ -127,7 +132,7 @@ fn cpu(groups: &[Group<'_>]) -> String {
     for name in names {
         let mut lines: Vec<Line> = Vec::new();
         for group in groups.iter().filter(|group| group.name == name && group.rate > 0.0) {
-            let Some((us, ..)) = group.median(|round| round.server_us_per_delivery) else { continue };
+            let Some(Spread { median: us, .. }) = group.median(|round| round.server_us_per_delivery) else { continue };
             match lines.iter_mut().find(|line| line.target == group.number) {
                 Some(line) => line.points.push((group.rate, us)),
                 None => {
@@ -156,7 +161,7 @@ fn cpu(groups: &[Group<'_>]) -> String {
 
 fn memory(groups: &[Group<'_>]) -> String {
     let bar = |group: &Group<'_>| {
-        let (bytes, ..) = group.median(|round| round.rss_per_connection)?;
+        let bytes = group.median(|round| round.rss_per_connection)?.median;
         let sessions = group.rounds.first()?.scenario.sessions();
         let name = format!("{} ({sessions}), {}", group.name, group.target);
         Some(Bar { name, target: group.number, value: bytes / 1_024.0 })
@@ -171,8 +176,8 @@ fn memory(groups: &[Group<'_>]) -> String {
         return String::new();
     }
     format!(
-        "<h2>Memory a connection</h2><p><small>Scenario, number of connections, target. What the connections and the warm-up added to \
-         the resident memory.</small></p>{}\n",
+        "<h2>Memory a connection</h2><p><small>Scenario, number of connections, target. What the server's resident memory \
+         grew by from its start to the beginning of the measurement: users, rooms, connections and the warm-up.</small></p>{}\n",
         svg::bars("KiB", &bars)
     )
 }

@@ -5,7 +5,7 @@ use super::svg::{escaped, number};
 use crate::campaign::Findings;
 use crate::pairs::Compared;
 use crate::ramp::Saturation;
-use crate::report::Report;
+use crate::report::{Report, Spread};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -45,17 +45,17 @@ pub(super) fn figures(groups: &[Group<'_>]) -> String {
         let _ = write!(html, "<tr><td>{}</td><td>{}</td>", escaped(&group.title()), escaped(group.target));
         for (_, figure) in COLUMNS {
             match group.median(figure) {
-                Some((middle, low, high)) if group.rounds.len() > 1 => {
-                    let (middle, low, high) = (number(middle), number(low), number(high));
+                Some(Spread { median, lowest, highest }) if group.rounds.len() > 1 => {
+                    let (middle, low, high) = (number(median), number(lowest), number(highest));
                     let _ = write!(html, "<td>{middle} <small>({low} to {high})</small></td>");
                 }
-                Some((value, ..)) => {
-                    let _ = write!(html, "<td>{}</td>", number(value));
+                Some(value) => {
+                    let _ = write!(html, "<td>{}</td>", number(value.median));
                 }
                 None => html.push_str("<td></td>"),
             }
         }
-        let failed = group.rounds.iter().filter(|round| !round.problems.is_empty()).count();
+        let failed = group.rounds.iter().filter(|round| !round.counts()).count();
         let failed = if failed > 0 { format!(" <span class=\"bad\">{failed} failed</span>") } else { String::new() };
         let _ = writeln!(html, "<td>{}{failed}</td></tr>", group.rounds.len());
     }
@@ -89,7 +89,7 @@ pub(super) fn compared(compared: &[Compared]) -> String {
         "<h2>Comparisons</h2><table><tr><th>what</th><th>figure</th><th>ratio</th><th>goal, at most</th></tr>\n".to_owned();
     for found in compared {
         let (what, figure) = (escaped(&found.compared), escaped(&found.figure));
-        let (ratio, low, high) = (found.ratio, found.lowest, found.highest);
+        let Spread { median: ratio, lowest: low, highest: high } = found.ratio;
         let missed = if found.is_reached { "" } else { " <span class=\"bad\">not reached</span>" };
         let goal = found.goal;
         let _ = writeln!(

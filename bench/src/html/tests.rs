@@ -56,13 +56,13 @@ fn findings() -> Findings {
             failed_per_s: None,
             harness_was_busy: true,
         }],
+        ratios: Vec::new(),
         compared: vec![Compared {
             compared: "B with <idle> connections by B".into(),
             figure: "server CPU, us a delivery".into(),
-            rounds: vec![(22.0, 20.0)],
-            ratio: 1.1,
-            lowest: 1.1,
-            highest: 1.1,
+            rounds: vec![(1, 22.0, 20.0)],
+            failed: Vec::new(),
+            ratio: Spread { median: 1.1, lowest: 1.1, highest: 1.1 },
             goal: 1.05,
             is_reached: false,
         }],
@@ -75,8 +75,8 @@ fn rounds_of_one_scenario_rate_and_target_are_one_row() {
     let groups = groups(&findings.reports);
     assert_eq!(groups.len(), 5);
     assert_eq!((groups[0].rounds.len(), groups[1].target, groups[1].number), (2, "uWebSockets", 1));
-    let (middle, low, high) = groups[0].median(|round| round.server_us_per_delivery).unwrap();
-    assert!((middle - 5.5).abs() < 1e-9 && (low - 5.0).abs() < 1e-9 && (high - 6.0).abs() < 1e-9);
+    let Spread { median, lowest, highest } = groups[0].median(|round| round.server_us_per_delivery).unwrap();
+    assert!((median - 5.5).abs() < 1e-9 && (lowest - 5.0).abs() < 1e-9 && (highest - 6.0).abs() < 1e-9);
 }
 
 #[test]
