@@ -10,6 +10,7 @@
 //! | [`floor`] | what delivering costs at least |
 //! | [`control`] | JSON lines between the two processes |
 //! | [`procfs`], [`machine`] | what the kernel says about a process and about the machine |
+//! | [`capacity`] | whether the system lets us have what a scenario needs |
 //! | [`pairs`] | what is compared with what, and what the ratio should be |
 //! | [`campaign`], [`ramp`] | rounds of scenarios and targets in turn; the ramp |
 //! | [`run`] | one round: start, populate, load, sample, stop |
@@ -20,6 +21,7 @@
 //! everything that should have been sent meanwhile. Sender and receiver are the same process, hence the same clock.
 
 pub mod campaign;
+pub mod capacity;
 pub mod cli;
 pub mod control;
 pub mod error;

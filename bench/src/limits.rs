@@ -10,8 +10,16 @@ pub const SENDS_PER_S_MAX: f64 = 200_000.0;
 pub const RUN_SECONDS_MAX: f64 = 400.0;
 /// Rounds of a run.
 pub const ROUNDS_MAX: u32 = 100;
+/// Rounds where several servers, or two sides, are held against each other and nothing else is asked for.
+pub const ROUNDS_SIDE_BY_SIDE: u32 = 5;
 /// Rounds whose ratios are shown one by one.
 pub const ROUNDS_SHOWN: usize = 12;
+/// Open files of the load process for a session over TCP: the socket, and its duplicate for the statistics.
+pub const DESCRIPTORS_EACH: u64 = 2;
+/// Open files of a process beside its sessions.
+pub const DESCRIPTORS_OTHER: u64 = 256;
+/// Memory for a session, server, clients and kernel together, in bytes; no target takes that much.
+pub const MEMORY_EACH_BYTES: u64 = 256 * 1024;
 /// Threads of the load process.
 pub const WORKERS_MAX: u32 = 64;
 /// UDP sockets of a worker; its connections are spread over them.

@@ -1,9 +1,12 @@
 //! The command line.
 
 mod common;
+mod targets;
 
 pub use common::{Common, StoreKind};
+pub use targets::TargetArgs;
 
+use crate::limits::ROUNDS_SIDE_BY_SIDE;
 use crate::pairs::{Comparison, Pair};
 use crate::presets::{Load, Named};
 use crate::scenario::Scenario;
@@ -44,8 +47,8 @@ pub enum What {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Which scenarios.
-    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_value = "all")]
+    /// Which scenarios [default: all; with --ramp A and B].
+    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',')]
     pub scenario: Vec<Named>,
     /// Deliveries a second, all rooms together; several are run one after the other (A, B, big and G; F has a tenth of it, H a quarter).
     #[arg(long, value_delimiter = ',', default_value = "20000")]
@@ -69,6 +72,9 @@ pub struct RunArgs {
     /// Its messages and times.
     #[command(flatten)]
     pub load: LoadArgs,
+    /// What is measured.
+    #[command(flatten)]
+    pub targets: TargetArgs,
     /// How it is measured.
     #[command(flatten)]
     pub common: Common,
@@ -118,6 +124,12 @@ pub struct CompareArgs {
 }
 
 impl CompareArgs {
+    /// Rounds of each pair.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.common.rounds.unwrap_or(ROUNDS_SIDE_BY_SIDE)
+    }
+
     /// The comparisons that were asked for.
     #[must_use]
     pub fn comparisons(&self) -> Vec<Comparison> {
@@ -132,9 +144,7 @@ impl CompareArgs {
         };
         self.pairs.iter().map(timed).collect()
     }
-}
 
-impl CompareArgs {
     /// What is done otherwise than the arguments say, for those who read the output.
     #[must_use]
     pub fn note(&self) -> Option<String> {
@@ -161,6 +171,9 @@ pub struct LatencyArgs {
     /// Time between two of them, in milliseconds.
     #[arg(long, default_value_t = 20.0)]
     pub interval_ms: f64,
+    /// What is measured.
+    #[command(flatten)]
+    pub targets: TargetArgs,
     /// How it is measured.
     #[command(flatten)]
     pub common: Common,
@@ -171,7 +184,9 @@ impl RunArgs {
     #[must_use]
     pub fn scenarios(&self) -> Vec<Scenario> {
         let mut scenarios = Vec::new();
-        for named in self.scenario.iter().flat_map(|named| named.parts()) {
+        let default: &[Named] = if self.ramp { &[Named::A, Named::B] } else { &[Named::All] };
+        let wanted = if self.scenario.is_empty() { default } else { &self.scenario };
+        for named in wanted.iter().flat_map(|named| named.parts()) {
             let rates = if named.has_rate() { &self.rate[..] } else { &self.rate[..1] };
             for rate in rates {
                 let load = Load {
@@ -197,81 +212,4 @@ impl LatencyArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::scenario::Activity;
-
-    fn run(arguments: &str) -> Result<RunArgs, clap::Error> {
-        let words = ["starling-bench", "run"].into_iter().chain(arguments.split_ascii_whitespace());
-        match Cli::try_parse_from(words)?.command {
-            What::Run(run) => Ok(run),
-            _ => unreachable!("`run` was asked for"),
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn defaults_are_all_scenarios_at_20000() {
-        let scenarios = run("").unwrap().scenarios();
-        let names: Vec<&str> = scenarios.iter().map(|s| s.name.as_str()).collect();
-        assert_eq!(names, ["A", "B", "C"]);
-        assert_eq!(scenarios[1].deliveries_per_s(), 20_000.0);
-        assert_eq!((scenarios[0].measure_s, scenarios[0].warmup_s, scenarios[0].body_bytes), (20.0, 5.0, 128));
-    }
-
-    #[test]
-    fn several_scenarios_and_rates_are_all_combinations() {
-        let scenarios = run("--scenario A,c,big --rate 5000,40000").unwrap().scenarios();
-        let found: Vec<(&str, f64)> = scenarios.iter().map(|s| (s.name.as_str(), s.deliveries_per_s())).collect();
-        assert_eq!(found, [("A", 5_000.0), ("A", 40_000.0), ("C", 0.0), ("big", 5_000.0), ("big", 40_000.0)]);
-        assert_eq!(run("--scenario every").unwrap().scenarios().len(), 9);
-    }
-
-    #[test]
-    fn joins_are_without_tickets_unless_they_are_wanted() {
-        let activity = |arguments| run(arguments).unwrap().scenarios()[0].activity;
-        assert_eq!(activity("--scenario D"), Activity::Join { resumes: false });
-        assert_eq!(activity("--scenario D --resume"), Activity::Join { resumes: true });
-    }
-
-    #[test]
-    fn idle_connections_are_measured_for_whole_keep_alives() {
-        let compare = |arguments: &str| {
-            let words = ["starling-bench", "compare"].into_iter().chain(arguments.split_ascii_whitespace());
-            let What::Compare(compare) = Cli::try_parse_from(words).unwrap().command else { panic!("`compare`") };
-            compare
-        };
-        let seconds = |arguments: &str| -> Vec<f64> {
-            compare(arguments)
-                .comparisons()
-                .iter()
-                .flat_map(|c| c.sides.iter().map(|side| side.scenario.measure_s))
-                .collect()
-        };
-        assert_eq!(seconds("--pair idle,slow --seconds 6"), [20.0, 20.0, 6.0, 6.0]);
-        assert_eq!(seconds("--pair idle --seconds 40"), [40.0, 40.0]);
-        assert!(compare("--pair idle --seconds 6").note().unwrap().contains("20 s instead of 6 s"));
-        assert_eq!(compare("--pair idle").note(), None);
-    }
-
-    #[test]
-    fn arguments_after_dashes_are_the_servers() {
-        let args = run("--scenario b --rate 1000 --rounds 3 --pin-server 0 -- --flush-us-per-reader 0").unwrap();
-        assert_eq!(args.scenarios().len(), 1);
-        assert_eq!(args.scenarios()[0].sends_per_s, 100.0);
-        assert_eq!((args.common.rounds, args.common.server_arguments.len()), (3, 2));
-    }
-
-    #[test]
-    fn another_server_needs_all_of_its_addresses() {
-        assert!(run("--address 127.0.0.1:4433").is_err());
-        assert!(run("--address 127.0.0.1:4433 --api http://127.0.0.1:8080 --ca cert.pem").is_ok());
-        assert!(run("--server-pid 4").is_err());
-        assert!(run("--rounds 0").is_err());
-    }
-}
+mod tests;

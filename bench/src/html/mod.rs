@@ -1,5 +1,6 @@
 //! The report as one file that works offline: tables and plots of what a campaign found, nothing fetched from anywhere.
 
+mod rounds;
 mod svg;
 mod table;
 
@@ -45,12 +46,13 @@ impl Group<'_> {
 
     /// The scenario, with its rate where it has one.
     fn title(&self) -> String {
-        if self.rate > 0.0 {
-            format!("{} at {} deliveries/s", self.name, svg::number(self.rate))
-        } else {
-            self.name.to_owned()
-        }
+        titled(self.name, self.rate)
     }
+}
+
+/// A scenario's name, with its rate where it has one.
+fn titled(name: &str, rate: f64) -> String {
+    if rate > 0.0 { format!("{name} at {} deliveries/s", svg::number(rate)) } else { name.to_owned() }
 }
 
 /// Groups the reports, in the order in which they came.
@@ -79,17 +81,20 @@ pub fn page(findings: &Findings) -> String {
     let machine = findings.reports.first().map(|report| report.machine.to_string()).unwrap_or_default();
     let sections = [
         table::figures(&groups),
-        table::saturations(&findings.saturations),
+        rounds::ratios(&findings.ratios, &groups),
+        table::saturations(&findings.saturations, &findings.saturated),
         table::compared(&findings.compared),
         latency_curves(&groups),
         cpu(&groups),
         memory(&groups),
+        rounds::growth(&groups),
         table::remarks(findings),
     ];
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Starling under load</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n<body><h1>Starling under load</h1>\
-         <p>{}. Latencies are from the time at which a send was due. Medians of the rounds; lowest and highest in brackets.</p>\n{}\n\
+         <p>{}. Latencies are from the time at which a send was due. Medians of the rounds; lowest and highest \
+         in brackets. Rounds that failed are in none of them.</p>\n{}\n\
          </body></html>\n",
         escaped(&machine),
         sections.concat()

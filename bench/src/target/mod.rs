@@ -87,6 +87,11 @@ pub trait Target {
         None
     }
 
+    /// Whether its sessions are TCP connections, each of which takes open files.
+    fn is_over_tcp(&self) -> bool {
+        false
+    }
+
     /// Starts a fresh one, or takes the one that runs.
     ///
     /// # Errors

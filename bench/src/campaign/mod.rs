@@ -1,55 +1,26 @@
 //! Rounds of scenarios and targets, in turn, so that what the machine does meanwhile touches all alike; and the ramp to saturation.
 
+mod findings;
+mod ramp;
+
+pub use findings::{Broken, Findings, Missing, NotApplicable};
+
+use crate::capacity;
 use crate::cli::Common;
 use crate::error::BenchError;
-use crate::limits::ACHIEVED_MIN;
 use crate::pairs::{Compared, Comparison};
-use crate::ramp::{Saturation, climb};
 use crate::report::{Medians, Ratios, Report};
 use crate::run;
-use crate::scenario::{Activity, Scenario};
+use crate::scenario::Scenario;
 use crate::target::Targets;
 use crate::target::starling::Own;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fmt;
-
-/// A scenario that makes no sense for a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotApplicable {
-    /// The target.
-    pub target: String,
-    /// The scenario's name.
-    pub scenario: String,
-    /// Why.
-    pub not_applicable: String,
-}
-
-impl fmt::Display for NotApplicable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}: not applicable, {}", self.scenario, self.target, self.not_applicable)
-    }
-}
-
-/// Everything that was found, for the report in HTML.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Findings {
-    /// All rounds.
-    pub reports: Vec<Report>,
-    /// What makes no sense.
-    pub not_applicable: Vec<NotApplicable>,
-    /// What could not be had.
-    pub missing: Vec<String>,
-    /// Ends of ramps.
-    pub saturations: Vec<Saturation>,
-    /// Comparisons of two sides.
-    pub compared: Vec<Compared>,
-    /// Starling by each peer.
-    pub ratios: Vec<Ratios>,
-}
 
 /// Runs of a command line.
 pub struct Campaign<'a> {
     common: &'a Common,
+    rounds: u32,
     targets: Targets,
     findings: Findings,
     machine_said: bool,
@@ -59,24 +30,23 @@ pub struct Campaign<'a> {
 impl<'a> Campaign<'a> {
     /// For comparisons of our own servers.
     #[must_use]
-    pub fn of_own(common: &'a Common) -> Self {
-        Self { common, targets: Vec::new(), findings: Findings::default(), machine_said: false, good: true }
+    pub fn of_own(common: &'a Common, rounds: u32) -> Self {
+        Self { common, rounds, targets: Vec::new(), findings: Findings::default(), machine_said: false, good: true }
     }
 
-    /// Finds the targets; what cannot be had is said, and the campaign has failed.
+    /// For these targets, of which the first is Starling; of those that are missing it is said why, and the campaign has failed.
     ///
     /// # Errors
     ///
-    /// As [`Common::targets`].
-    pub fn new(common: &'a Common) -> Result<Self, BenchError> {
-        let (targets, missing) = common.targets()?;
-        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-        for error in &missing {
-            eprintln!("starling-bench: NOT MEASURED: {error}");
+    /// [`BenchError::Usage`] where that cannot be printed.
+    pub fn new(common: &'a Common, targets: Targets, missing: &[BenchError], rounds: u32) -> Result<Self, BenchError> {
+        let mut campaign = Self { targets, good: missing.is_empty(), ..Self::of_own(common, rounds) };
+        for error in missing {
+            let missing = Missing { missing: error.to_string() };
+            campaign.tell(&missing)?;
+            campaign.findings.missing.push(missing);
         }
-        let good = missing.is_empty();
-        let findings = Findings { missing, ..Findings::default() };
-        Ok(Self { common, targets, findings, machine_said: false, good })
+        Ok(campaign)
     }
 
     /// What was found, and whether all went well.
@@ -92,14 +62,15 @@ impl<'a> Campaign<'a> {
     /// [`BenchError`] where no figures could be had.
     pub fn measure(&mut self, scenarios: &[Scenario]) -> Result<(), BenchError> {
         for scenario in scenarios {
-            scenario.check()?;
+            self.check(scenario)?;
         }
         for scenario in scenarios {
             let applicable = self.applicable(scenario)?;
             let mut reports = vec![Vec::new(); applicable.len()];
-            for number in 1..=self.common.rounds {
+            for number in 1..=self.rounds {
                 for (target, reports) in applicable.iter().zip(&mut reports) {
-                    reports.push(self.round(*target, scenario, number)?);
+                    let report = self.round(*target, scenario, number);
+                    reports.extend(self.unless_broken(*target, scenario, number, report)?);
                 }
             }
             for medians in reports.iter().filter_map(|reports| Medians::of(reports)) {
@@ -120,11 +91,8 @@ impl<'a> Campaign<'a> {
     /// [`BenchError`] where no figures could be had.
     pub fn compare(&mut self, comparisons: &[Comparison]) -> Result<(), BenchError> {
         let common = self.common;
-        if common.address.is_some() || !common.peers.is_empty() {
-            return Err(BenchError::Usage("comparisons are of servers that we start, without peers".to_owned()));
-        }
         for side in comparisons.iter().flat_map(|comparison| &comparison.sides) {
-            side.scenario.check()?;
+            self.check(&side.scenario)?;
         }
         let own = common.own()?;
         for comparison in comparisons {
@@ -135,7 +103,7 @@ impl<'a> Campaign<'a> {
                 Own { name: side.server.to_owned(), arguments, ..own.clone() }
             });
             let mut reports = [Vec::new(), Vec::new()];
-            for number in 1..=common.rounds {
+            for number in 1..=self.rounds {
                 let order = if number % 2 == 1 { [0, 1] } else { [1, 0] };
                 for side in order {
                     let round = run::round(&servers[side], &comparison.sides[side].scenario, &common.load())?;
@@ -147,10 +115,40 @@ impl<'a> Campaign<'a> {
                     self.print(&compared)?;
                     self.findings.compared.push(compared);
                 }
-                None => self.good = false,
+                None => {
+                    eprintln!("starling-bench: {}: no round counts, so that nothing is compared", comparison.name);
+                    self.good = false;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Checks a scenario's bounds, and that the machine has room for it.
+    fn check(&self, scenario: &Scenario) -> Result<(), BenchError> {
+        scenario.check()?;
+        capacity::check(scenario, self.targets.iter().any(|target| target.is_over_tcp()))
+    }
+
+    /// What came of a round. Of a peer it is told that there are no figures, and the others go on; without ours there is nothing to find.
+    fn unless_broken<T>(
+        &mut self,
+        target: usize,
+        scenario: &Scenario,
+        round: u32,
+        outcome: Result<T, BenchError>,
+    ) -> Result<Option<T>, BenchError> {
+        match outcome {
+            Err(error) if target > 0 => {
+                let (target, scenario) = (self.targets[target].name().to_owned(), scenario.name.clone());
+                let broken = Broken { target, scenario, round, broken: error.to_string() };
+                self.tell(&broken)?;
+                self.findings.broken.push(broken);
+                self.good = false;
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
     }
 
     /// Indices of the targets for which `scenario` makes sense; says so of the others.
@@ -199,51 +197,13 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
-    /// Finds the rate at which each target saturates under each scenario that talks, and prints it.
-    ///
-    /// # Errors
-    ///
-    /// [`BenchError`] where no figures could be had, or a scenario has no rate that could be raised.
-    pub fn ramp(&mut self, scenarios: &[Scenario]) -> Result<(), BenchError> {
-        if let Some(other) = scenarios.iter().find(|s| s.activity != Activity::Talk || s.sends_per_s <= 0.0) {
-            return Err(BenchError::Usage(format!("--ramp is for A, B and big: {} has no rate to raise", other.name)));
+    /// Says what went wrong: on standard error, and among the findings where those are read by a program.
+    fn tell(&self, wrong: &(impl Serialize + fmt::Display)) -> Result<(), BenchError> {
+        eprintln!("starling-bench: {wrong}");
+        if self.common.json {
+            println!("{}", json(wrong)?);
         }
-        let good = self.good;
-        for scenario in scenarios {
-            scenario.check()?;
-            for target in self.applicable(scenario)? {
-                let found = self.saturation(target, scenario)?;
-                self.print(&found)?;
-                self.findings.saturations.push(found);
-            }
-        }
-        // To fail is what the last rates are for.
-        self.good = good;
         Ok(())
-    }
-
-    /// Raises the rate of one scenario until one target no longer keeps up.
-    fn saturation(&mut self, target: usize, scenario: &Scenario) -> Result<Saturation, BenchError> {
-        let receivers = f64::from(scenario.receivers());
-        let (mut number, mut harness_was_busy) = (0, false);
-        let (saturation_per_s, failed_per_s) = climb(scenario.deliveries_per_s(), |rate| {
-            number += 1;
-            let scenario = Scenario { sends_per_s: rate / receivers, ..scenario.clone() };
-            match self.round(target, &scenario, number) {
-                Ok(report) => {
-                    harness_was_busy |= !report.keeps_up() && report.is_harness_busy();
-                    Ok(report.keeps_up())
-                }
-                // A server that breaks down under a rate does not keep up with it either.
-                Err(BenchError::Load(why) | BenchError::Server(why) | BenchError::Peer(why)) if number > 1 => {
-                    eprintln!("starling-bench: at {rate:.0} deliveries/s: {why}");
-                    Ok(false)
-                }
-                Err(error) => Err(error),
-            }
-        })?;
-        let (target, scenario) = (self.targets[target].name().to_owned(), scenario.name.clone());
-        Ok(Saturation { target, scenario, saturation_per_s, failed_per_s, harness_was_busy })
     }
 
     /// Prints a finding: as one line of JSON, or as text with an empty line after it.
@@ -261,11 +221,39 @@ fn json(value: &impl Serialize) -> Result<String, BenchError> {
     serde_json::to_string(value).map_err(|error| BenchError::Usage(error.to_string()))
 }
 
-impl Report {
-    /// Whether this rate was kept up with: of what was due, 99 in 100 came in time. Sends that were refused or held back show as
-    /// deliveries that never came. Where nothing is timed, deliveries came at all.
-    #[must_use]
-    pub fn keeps_up(&self) -> bool {
-        self.is_in_time() && self.achieved_part() >= ACHIEVED_MIN
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cli::{Cli, What};
+    use crate::target::floor::Aead;
+    use clap::Parser;
+
+    #[test]
+    fn a_peer_that_breaks_is_told_and_the_others_go_on() {
+        let What::Run(args) = Cli::try_parse_from(["starling-bench", "run", "--json"]).unwrap().command else {
+            panic!("`run` was asked for")
+        };
+        let target = || Box::new(Aead { cores: None });
+        let mut campaign = Campaign::new(&args.common, vec![target(), target()], &[], 1).unwrap();
+        let scenario = Scenario::one_room(1.0);
+        let failed = || Err::<(), _>(BenchError::Peer("it does not listen".to_owned()));
+        assert!(matches!(campaign.unless_broken(1, &scenario, 3, Ok(7)), Ok(Some(7))) && campaign.good);
+        assert!(matches!(campaign.unless_broken(1, &scenario, 3, failed()), Ok(None)));
+        assert!(campaign.unless_broken(0, &scenario, 3, failed()).is_err());
+        let (findings, good) = campaign.end();
+        assert!(!good && findings.broken.len() == 1);
+        let said = findings.broken[0].to_string();
+        assert!(said.contains("A of floor-aead FAILED in round 3") && said.contains("it does not listen"), "{said}");
+    }
+
+    #[test]
+    fn what_is_missing_is_told_and_is_a_failure() {
+        let What::Run(args) = Cli::try_parse_from(["starling-bench", "run"]).unwrap().command else {
+            panic!("`run` was asked for")
+        };
+        let missing = [BenchError::Peer("mosquitto is missing".to_owned())];
+        let (findings, good) = Campaign::new(&args.common, Vec::new(), &missing, 1).unwrap().end();
+        assert!(!good && json(&findings.missing[0]).unwrap() == "{\"missing\":\"a peer: mosquitto is missing\"}");
     }
 }
