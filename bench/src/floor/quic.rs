@@ -66,7 +66,8 @@ struct Room {
     members: Vec<mpsc::Sender<Bytes>>,
 }
 
-type Rooms = Rc<RefCell<HashMap<[u8; ROOM_BYTES], Room>>>;
+type RoomName = [u8; ROOM_BYTES];
+type Rooms = Rc<RefCell<HashMap<RoomName, Room>>>;
 
 /// Serves until the process is ended; says `PORT` and its port first.
 ///
@@ -124,23 +125,37 @@ fn server_config(cert: &Path, key: &Path) -> Result<quinn::ServerConfig, BenchEr
 }
 
 /// A client, until it goes or says what makes no sense.
-async fn session(incoming: quinn::Incoming, rooms: Rooms) -> Option<()> {
+async fn session(incoming: quinn::Incoming, rooms: Rooms) {
+    let (out, outs) = mpsc::channel(FLOOR_QUEUE_MAX);
+    let mut room = None;
+    let _gone = talk(incoming, &rooms, &mut room, (&out, outs)).await;
+    let mut rooms = rooms.borrow_mut();
+    // In a room in which nobody posts it would be kept for ever.
+    if let Some(room) = room.as_ref().and_then(|name| rooms.get_mut(name)) {
+        room.members.retain(|member| !member.same_channel(&out));
+    }
+}
+
+async fn talk(
+    incoming: quinn::Incoming,
+    rooms: &Rooms,
+    room: &mut Option<RoomName>,
+    (out, outs): (&mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>),
+) -> Option<()> {
     let connection = incoming.await.ok()?;
     let (send, mut receive) = connection.accept_bi().await.ok()?;
-    let (out, outs) = mpsc::channel(FLOOR_QUEUE_MAX);
     tokio::task::spawn_local(write(send, outs));
     let mut buffer = BytesMut::new();
-    let mut room: Option<[u8; ROOM_BYTES]> = None;
     loop {
         while let Some(frame) = split(&mut buffer).ok()? {
             match room {
                 None => {
                     let name = frame[..].try_into().ok()?;
                     rooms.borrow_mut().entry(name).or_default().members.push(out.clone());
-                    room = Some(name);
+                    *room = Some(name);
                     out.try_send(self::frame(&[&[0]])).ok()?;
                 }
-                Some(room) => post(rooms.borrow_mut().get_mut(&room)?, &frame, &out)?,
+                Some(room) => post(rooms.borrow_mut().get_mut(room)?, &frame, out)?,
             }
         }
         buffer.extend_from_slice(&receive.read_chunk(READ_BYTES_MAX, true).await.ok()??.bytes);

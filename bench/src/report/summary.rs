@@ -68,13 +68,18 @@ impl Medians {
             let spread = Spread::of(counting.iter().filter_map(|report| figure(report)))?;
             Some(Median { figure: (*name).to_owned(), spread })
         };
+        let mut figures = figures(first);
+        if let Activity::Slow { .. } = first.scenario.activity {
+            // No ratio is made of it: it may be nothing, or less.
+            figures.push(("memory grown, MiB", |r| Some(r.rss_grown? as f64 / f64::from(1 << 20))));
+        }
         Some(Self {
             scenario: first.scenario.name.clone(),
             offered_per_s: first.offered_per_s,
             target: first.target.clone(),
             rounds: counting.len(),
             failed: reports.iter().filter(|report| !report.counts()).map(|report| report.round).collect(),
-            medians: figures(first).iter().filter_map(median).collect(),
+            medians: figures.iter().filter_map(median).collect(),
         })
     }
 }
@@ -206,9 +211,6 @@ fn figures(report: &Report) -> Vec<(&'static str, Figure)> {
         vec![("server CPU, us a connection and s", |r| r.server_us_per_connection_s)]
     };
     figures.push(("all level again after, ms", |r| Some(r.level.as_ref()?.max_ms)));
-    if let Activity::Slow { .. } = report.scenario.activity {
-        figures.push(("memory grown, MiB", |r| Some(r.rss_grown? as f64 / f64::from(1 << 20))));
-    }
     figures.push(("memory a connection, KiB", |r| r.rss_per_connection.map(|bytes| bytes / 1_024.0)));
     figures
 }
