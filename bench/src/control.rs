@@ -160,6 +160,8 @@ pub struct LoadResult {
     pub client_packets: u64,
     /// From due to received, of messages that were due while measured; of joins, from the start to the subscription.
     pub latency: Latencies,
+    /// Deliveries that should have been recorded in it; 0 where nobody sends at fixed times.
+    pub due: u64,
     /// From due to reply, of the same messages; `None` where the protocol has no replies.
     pub ack: Option<Latencies>,
     /// From due to written, of the same messages: what the harness itself adds.

@@ -3,6 +3,7 @@
 use crate::limits::LATENCY_US_MAX;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::time::Duration;
 
 /// The parts of all that a curve has points for.
 const CURVE: [f64; 21] = [
@@ -38,6 +39,13 @@ impl Latencies {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.len()
+    }
+
+    /// How many were longer than this.
+    #[must_use]
+    pub fn count_above(&self, latency: Duration) -> u64 {
+        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.0.iter_recorded().filter(|step| step.value_iterated_to() > us).map(|step| step.count_at_value()).sum()
     }
 
     /// The latency that this part (0 to 1) of all did not exceed, in milliseconds; 0 if nothing was recorded.
@@ -147,6 +155,13 @@ mod tests {
         let received: Latencies = serde_json::from_str(&text).unwrap();
         assert_eq!(received.quantiles(), sent.quantiles());
         assert_eq!(serde_json::to_string(&received).unwrap(), text);
+    }
+
+    #[test]
+    fn what_is_longer_is_counted() {
+        let latencies = of([1_000, 99_000, 120_000, 120_000, 5_000_000]);
+        assert_eq!(latencies.count_above(Duration::from_millis(100)), 3);
+        assert_eq!(Latencies::default().count_above(Duration::ZERO), 0);
     }
 
     #[test]

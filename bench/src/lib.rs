@@ -6,9 +6,11 @@
 //! | [`schedule`] | when each send is due; made before the run, never moved by what the server does |
 //! | [`target`] | the servers that can be measured, and how users and rooms come to be there |
 //! | [`load`] | the load process: connections, sends at their due times, what arrives and when |
+//! | [`tls`] | how all of them are spoken to in secret |
 //! | [`floor`] | what delivering costs at least |
 //! | [`control`] | JSON lines between the two processes |
 //! | [`procfs`], [`machine`] | what the kernel says about a process and about the machine |
+//! | [`capacity`] | whether the system lets us have what a scenario needs |
 //! | [`pairs`] | what is compared with what, and what the ratio should be |
 //! | [`campaign`], [`ramp`] | rounds of scenarios and targets in turn; the ramp |
 //! | [`run`] | one round: start, populate, load, sample, stop |
@@ -19,6 +21,7 @@
 //! everything that should have been sent meanwhile. Sender and receiver are the same process, hence the same clock.
 
 pub mod campaign;
+pub mod capacity;
 pub mod cli;
 pub mod control;
 pub mod error;
@@ -37,3 +40,4 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod target;
+pub mod tls;

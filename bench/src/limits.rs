@@ -10,14 +10,24 @@ pub const SENDS_PER_S_MAX: f64 = 200_000.0;
 pub const RUN_SECONDS_MAX: f64 = 400.0;
 /// Rounds of a run.
 pub const ROUNDS_MAX: u32 = 100;
+/// Rounds where several servers, or two sides, are held against each other and nothing else is asked for.
+pub const ROUNDS_SIDE_BY_SIDE: u32 = 5;
 /// Rounds whose ratios are shown one by one.
 pub const ROUNDS_SHOWN: usize = 12;
+/// Open files of the load process for a session over TCP: the socket, and its duplicate for the statistics.
+pub const DESCRIPTORS_EACH: u64 = 2;
+/// Open files of a process beside its sessions.
+pub const DESCRIPTORS_OTHER: u64 = 256;
+/// Memory for a session, server, clients and kernel together, in bytes; no target takes that much.
+pub const MEMORY_EACH_BYTES: u64 = 256 * 1024;
 /// Threads of the load process.
 pub const WORKERS_MAX: u32 = 64;
 /// UDP sockets of a worker; its connections are spread over them.
 pub const ENDPOINTS_PER_WORKER: usize = 2;
 /// Bytes that the kernel is asked to keep for each of these sockets; a flush to all sessions at once must not be dropped here.
 pub const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Windows and buffers of sessions that never read, in bytes: full after a second or so, so that the server has to hold things back.
+pub const SLOW_WINDOW_BYTES: u32 = 16 * 1024;
 /// Bytes of a message body, at least: the due time in front must fit.
 pub const BODY_BYTES_MIN: u32 = 16;
 /// Connections that a worker opens at a time. Servers bound handshakes in flight.
@@ -50,6 +60,8 @@ pub const FLOOR_STREAM_RECEIVE_WINDOW: u32 = 64 * 1024;
 pub const FLOOR_RECEIVE_WINDOW: u32 = 128 * 1024;
 /// See [`FLOOR_SEND_WINDOW`].
 pub const FLOOR_DATAGRAM_BUFFER: usize = 16 * 1024;
+/// Streams that a client of the floor may open, as at Starling's QUIC edge.
+pub const FLOOR_STREAMS_MAX: u32 = 4;
 /// A session of a mixed day moves its read mark this often.
 pub const MARK_INTERVAL: Duration = Duration::from_secs(5);
 /// It says this often that it types.
@@ -112,8 +124,10 @@ pub const CHILD_LINES_MAX: usize = 1_024;
 pub const FAULTS_MAX: usize = 16;
 /// The longest latency that is told apart, in microseconds.
 pub const LATENCY_US_MAX: u64 = 120_000_000;
-/// A rate at which 99 in 100 deliveries take this long, in milliseconds, is too much.
-pub const SATURATED_P99_MS: f64 = 100.0;
+/// A delivery is late after this time.
+pub const LATE: Duration = Duration::from_millis(100);
+/// A rate at which a larger part of what was due comes late, or never, is too much.
+pub const LATE_PART_MAX: f64 = 0.01;
 /// Halvings between the last rate of a ramp that was kept up with and the first that was not.
 pub const RAMP_BISECTIONS: u32 = 3;
 /// Deliveries a second above which a ramp ends.
@@ -132,6 +146,8 @@ pub const MEMORY_SESSIONS_MIN: u32 = 100;
 pub const NICE_BESIDE: i32 = 19;
 
 const _: () = assert!(BODY_BYTES_MIN as usize >= crate::load::stamp::STAMP_BYTES);
+const _: () = assert!(SLOW_WINDOW_BYTES < starling_client::limits::STREAM_WINDOW_BYTES);
+const _: () = assert!(LATE.as_millis() < DRAIN_TIMEOUT.as_millis());
 const _: () = assert!(DAY_ABSENCE.as_millis() < DRAIN_TIMEOUT.as_millis());
 const _: () = assert!(DAY_TYPING_INTERVAL.as_millis() as u64 >= client_protocol::limits::TYPING_INTERVAL_MS);
 const _: () = assert!(client_protocol::limits::OPEN_REQUESTS_MAX <= SEND_QUEUE_MAX);

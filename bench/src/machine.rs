@@ -27,10 +27,7 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             cpu: field(&read("/proc/cpuinfo"), "model name"),
             kernel: format!("{} {}", read("/proc/sys/kernel/ostype").trim(), read("/proc/sys/kernel/osrelease").trim()),
-            memory: field(&read("/proc/meminfo"), "MemTotal")
-                .trim_end_matches(" kB")
-                .parse()
-                .map_or(0, |kib: u64| kib * 1_024),
+            memory: memory(&read("/proc/meminfo"), "MemTotal").unwrap_or(0),
             data_filesystem: data
                 .and_then(|path| path.canonicalize().ok())
                 .and_then(|path| filesystem(&read("/proc/mounts"), &path))
@@ -44,6 +41,18 @@ impl std::fmt::Display for Machine {
         let gib = self.memory as f64 / f64::from(1 << 30);
         write!(f, "{} x {}, {gib:.0} GiB, {}, data on {}", self.cores, self.cpu, self.kernel, self.data_filesystem)
     }
+}
+
+/// Memory that could be had now without taking it from others, in bytes; where the system says so.
+#[must_use]
+pub fn memory_available() -> Option<u64> {
+    memory(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+}
+
+/// A size of `/proc/meminfo`, in bytes.
+fn memory(text: &str, key: &str) -> Option<u64> {
+    let kib: u64 = field(text, key).strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1_024)
 }
 
 /// The value of the first line `key : value`.
@@ -86,6 +95,13 @@ mod tests {
     fn this_machine_has_a_core_and_memory() {
         let machine = Machine::here(Some(Path::new("/")));
         assert!(machine.cores >= 1 && machine.memory > 0 && machine.kernel.starts_with("Linux"), "{machine}");
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let text = "MemTotal:       2048 kB\nMemAvailable:   1024 kB\n";
+        assert_eq!((memory(text, "MemAvailable"), memory(text, "MemFree")), (Some(1 << 20), None));
+        assert!(memory_available().is_some_and(|bytes| bytes > 0));
     }
 
     #[test]

@@ -2,17 +2,22 @@
 
 use clap::Parser;
 use starling_bench::campaign::Campaign;
-use starling_bench::cli::{Cli, Common, CompareArgs, What};
+use starling_bench::cli::{Cli, Common, CompareArgs, TargetArgs, What};
 use starling_bench::error::BenchError;
-use starling_bench::scenario::Scenario;
-use starling_bench::{floor, html, load};
+use starling_bench::{capacity, floor, html, load};
 use std::process::ExitCode;
 
+/// That of the server: the floors are this program, and are held against it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
+    capacity::raise_descriptors();
     let outcome = match Cli::parse().command {
-        What::Run(args) => measure(&args.scenarios(), &args.common, args.ramp),
+        What::Run(args) if args.ramp => campaign(&args.common, &args.targets, |campaign| campaign.ramp(&args.scenarios())),
+        What::Run(args) => campaign(&args.common, &args.targets, |campaign| campaign.measure(&args.scenarios())),
         What::Compare(args) => compare(&args),
-        What::Latency(args) => measure(&[args.scenario()], &args.common, false),
+        What::Latency(args) => campaign(&args.common, &args.targets, |campaign| campaign.measure(&[args.scenario()])),
         What::FloorQuic { cert, key } => floor::quic::serve(&cert, &key).map(|()| true),
         What::Load => load::run(&mut std::io::stdin().lock(), &mut std::io::stdout().lock()).map(|()| true),
     };
@@ -27,15 +32,23 @@ fn main() -> ExitCode {
 }
 
 /// Runs everything; `false` if a round failed, or a peer could not be had.
-fn measure(scenarios: &[Scenario], common: &Common, ramp: bool) -> Result<bool, BenchError> {
-    let mut campaign = Campaign::new(common)?;
-    let ran = if ramp { campaign.ramp(scenarios) } else { campaign.measure(scenarios) };
+fn campaign(
+    common: &Common,
+    targets: &TargetArgs,
+    run: impl FnOnce(&mut Campaign<'_>) -> Result<(), BenchError>,
+) -> Result<bool, BenchError> {
+    let (found, missing) = targets.targets(common)?;
+    let mut campaign = Campaign::new(common, found, &missing, targets.rounds(common))?;
+    let ran = run(&mut campaign);
     end(campaign, common, ran)
 }
 
 /// Compares; `false` if a round failed. A goal that is not reached is a finding, no failure.
 fn compare(args: &CompareArgs) -> Result<bool, BenchError> {
-    let mut campaign = Campaign::of_own(&args.common);
+    if let Some(note) = args.note() {
+        eprintln!("starling-bench: {note}");
+    }
+    let mut campaign = Campaign::of_own(&args.common, args.rounds());
     let ran = campaign.compare(&args.comparisons());
     end(campaign, &args.common, ran)
 }

@@ -1,6 +1,6 @@
 //! Pairs of runs in which one thing is different and all else the same, and how much more it may cost.
 
-use crate::report::{Report, spread};
+use crate::report::{self, Report, Spread};
 use crate::scenario::{Beside, Scenario};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -144,14 +144,13 @@ pub struct Compared {
     pub compared: String,
     /// The figure.
     pub figure: String,
-    /// It, with and without, in each round that had both.
-    pub rounds: Vec<(f64, f64)>,
-    /// The median of the rounds' ratios.
-    pub ratio: f64,
-    /// The lowest of them.
-    pub lowest: f64,
-    /// The highest.
-    pub highest: f64,
+    /// Each round that had both, and it, with and without.
+    pub rounds: Vec<(u32, f64, f64)>,
+    /// Rounds that failed on either side.
+    pub failed: Vec<u32>,
+    /// The rounds' ratios together.
+    #[serde(flatten)]
+    pub ratio: Spread,
     /// What the ratio should be at most.
     pub goal: f64,
     /// Whether it is.
@@ -159,36 +158,36 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Of the rounds of both sides, in their order; nothing where no round has the figure.
+    /// Of the rounds of both sides; nothing where no round counts and has the figure.
     #[must_use]
     pub fn of(comparison: &Comparison, with: &[Report], without: &[Report]) -> Option<Self> {
         let figure = comparison.figure;
-        let rounds = with.iter().zip(without).filter_map(|(with, without)| Some((figure.of(with)?, figure.of(without)?)));
-        let rounds: Vec<(f64, f64)> = rounds.filter(|(_, without)| *without > 0.0).collect();
-        let (ratio, lowest, highest) = spread(rounds.iter().map(|(with, without)| with / without))?;
+        let both = |(with, without): &(&Report, &Report)| Some((with.round, figure.of(with)?, figure.of(without)?));
+        let rounds = report::pairs(with, without).iter().filter_map(both).filter(|(.., without)| *without > 0.0).collect();
+        let rounds: Vec<(u32, f64, f64)> = rounds;
+        let ratio = Spread::of(rounds.iter().map(|(_, with, without)| with / without))?;
         Some(Self {
             compared: comparison.name.to_owned(),
             figure: figure.name().to_owned(),
             rounds,
+            failed: report::unpaired(with, without),
             ratio,
-            lowest,
-            highest,
             goal: comparison.goal,
-            is_reached: ratio <= comparison.goal,
+            is_reached: ratio.median <= comparison.goal,
         })
     }
 }
 
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.compared, self.figure)?;
-        for (number, (with, without)) in self.rounds.iter().enumerate() {
+        writeln!(f, "{}: {}{}", self.compared, self.figure, report::left_out(&self.failed))?;
+        for (round, with, without) in &self.rounds {
             let ratio = with / without;
-            writeln!(f, "  round {:<3} {with:>9.2} by {without:<9.2} {ratio:.3}", number + 1)?;
+            writeln!(f, "  round {round:<3} {with:>9.2} by {without:<9.2} {ratio:.3}")?;
         }
         let goal = if self.is_reached { "reached" } else { "NOT reached" };
-        let (ratio, lowest, highest) = (self.ratio, self.lowest, self.highest);
-        write!(f, "  median    {ratio:.3} ({lowest:.3} to {highest:.3}); goal {:.2}: {goal}", self.goal)
+        let Spread { median, lowest, highest } = self.ratio;
+        write!(f, "  median    {median:.3} ({lowest:.3} to {highest:.3}); goal {:.2}: {goal}", self.goal)
     }
 }
 

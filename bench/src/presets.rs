@@ -3,6 +3,21 @@
 use crate::scenario::{Activity, Scenario, Senders};
 use clap::ValueEnum;
 
+/// What scenarios can be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    /// Deliveries a second of those that follow from a rate.
+    pub deliveries_per_s: f64,
+    /// Connections of [`Named::C`].
+    pub connections: u32,
+    /// Senders of [`Named::E`].
+    pub senders: u32,
+    /// Sends that each of them keeps unanswered.
+    pub in_flight: u32,
+    /// Whether the sessions of [`Named::D`] come back with tickets.
+    pub resumes: bool,
+}
+
 /// A scenario by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Named {
@@ -17,7 +32,7 @@ pub enum Named {
     /// Connections that say nothing (--connections).
     #[value(name = "C", alias = "c", alias = "idle")]
     C,
-    /// Join rate: connect, log in, subscribe, leave.
+    /// Join rate: connect with a full handshake (or --resume), log in, subscribe, leave.
     #[value(name = "D", alias = "d")]
     D,
     /// Durable sends a second: many senders in small rooms, closed loop (--in-flight).
@@ -59,17 +74,18 @@ impl Named {
 
     /// The scenario; for those that stand for several, the first.
     #[must_use]
-    pub fn scenario(self, deliveries_per_s: f64, connections: u32, (senders, in_flight): (u32, u32)) -> Scenario {
+    pub fn scenario(self, load: &Load) -> Scenario {
+        let rate = load.deliveries_per_s;
         match self {
-            Self::A | Self::All | Self::Every => Scenario::one_room(deliveries_per_s),
-            Self::B => Scenario::many_rooms(deliveries_per_s),
-            Self::Big => Scenario::big_room(deliveries_per_s),
-            Self::C => Scenario::idle(connections),
-            Self::D => Scenario::joins(),
-            Self::E => Scenario::durable_sends(senders, in_flight),
-            Self::F => Scenario::storm(deliveries_per_s),
-            Self::G => Scenario::slow_readers(deliveries_per_s),
-            Self::H => Scenario::mixed_day(deliveries_per_s),
+            Self::A | Self::All | Self::Every => Scenario::one_room(rate),
+            Self::B => Scenario::many_rooms(rate),
+            Self::Big => Scenario::big_room(rate),
+            Self::C => Scenario::idle(load.connections),
+            Self::D => Scenario::joins(load.resumes),
+            Self::E => Scenario::durable_sends(load.senders, load.in_flight),
+            Self::F => Scenario::storm(rate),
+            Self::G => Scenario::slow_readers(rate),
+            Self::H => Scenario::mixed_day(rate),
         }
     }
 }
@@ -100,10 +116,11 @@ impl Scenario {
         Self { devices: 10, ..Self::talk("C", connections.div_ceil(100), 10, 0.0) }
     }
 
-    /// D: the users of 20 rooms of 10 connect, subscribe and leave.
+    /// D: the users of 20 rooms of 10 connect, subscribe and leave: with a full handshake each time, or with the ticket of the last one.
     #[must_use]
-    pub fn joins() -> Self {
-        Self { activity: Activity::Join, ..Self::talk("D", 20, 10, 0.0) }
+    pub fn joins(resumes: bool) -> Self {
+        let name = if resumes { "D, resumed" } else { "D" };
+        Self { activity: Activity::Join { resumes }, ..Self::talk(name, 20, 10, 0.0) }
     }
 
     /// E: senders in rooms of 2, at least `senders` of them, each with `in_flight` sends unanswered.
@@ -179,7 +196,7 @@ mod tests {
         assert_eq!(Scenario::idle(1).sessions(), 100);
         let big = Scenario::big_room(20_000.0);
         assert_eq!((big.sessions(), big.sends_per_s), (5_000, 4.0));
-        let (joins, durable) = (Scenario::joins(), Scenario::durable_sends(500, 8));
+        let (joins, durable) = (Scenario::joins(false), Scenario::durable_sends(500, 8));
         for scenario in [a, b, idle, latency, big, joins, durable, Scenario::storm(2e4), Scenario::mixed_day(2e4)] {
             scenario.check().unwrap();
         }

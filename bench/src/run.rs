@@ -5,7 +5,7 @@ use crate::error::BenchError;
 use crate::limits::{CONNECTED_TIMEOUT, LOAD_SLACK};
 use crate::machine::Machine;
 use crate::procfs::{Sample, Usage, machine_busy};
-use crate::scenario::Scenario;
+use crate::scenario::{Activity, Scenario};
 use crate::target::Target;
 use crate::target::process::{Process, pinned};
 use std::io::Write;
@@ -32,7 +32,7 @@ pub struct Round {
     pub machine: Machine,
     /// Time until all sessions were connected and subscribed, in milliseconds; `None` where none are.
     pub connect_ms: Option<u64>,
-    /// Resident memory of the server before the first connection, in bytes; where its process is known.
+    /// Resident memory of the server right after its start, before anything was in it, in bytes; where its process is known.
     pub rss_before: Option<u64>,
     /// Resident memory of the server at the start of the measurement, in bytes.
     pub rss_connected: Option<u64>,
@@ -73,11 +73,12 @@ fn loaded(
     scenario: &Scenario,
     options: &LoadOptions,
 ) -> Result<Round, BenchError> {
+    // Before there is anything in it, so that what users, rooms and connections take is all in.
+    let before = running.pid().map(Sample::of).transpose()?;
     let (protocol, sessions) = running.populate(scenario)?;
     // Where there is no server, the load process itself is what is measured.
     let alone = protocol.alone().is_some();
     let cores = protocol.alone().unwrap_or(&options.cores).clone();
-    let before = running.pid().map(Sample::of).transpose()?;
     let plan = Plan { scenario: scenario.clone(), protocol, sessions, workers: options.workers };
     let mut load = Load::start(&plan, cores.as_deref())?;
     let load_pid = load.process.pid();
@@ -85,16 +86,20 @@ fn loaded(
     let database_pid = running.database_pid();
     let sample = || server_pid.map(Sample::of).transpose();
     let database = || database_pid.map(Sample::of).transpose();
+    // Only where it is shown: to be asked costs the server something.
+    let is_closed = matches!(scenario.activity, Activity::Closed { .. });
+    let progress = || if is_closed { running.progress() } else { None };
     let Said::Connected { took_ms } = load.hear(CONNECTED_TIMEOUT)? else { return Err(unexpected()) };
     load.tell(GO)?;
     let Said::Measuring = load.hear(seconds(scenario.warmup_s))? else { return Err(unexpected()) };
-    let events_from = running.progress();
+    // CPU time first: the load process has taken its own counts when it said so, and both must be of the same time.
     let (server_from, clients_from, busy_from) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
     let database_from = database()?;
+    let progress_from = progress();
     let Said::Measured = load.hear(seconds(scenario.measure_s))? else { return Err(unexpected()) };
     let (server_to, clients_to, busy_to) = (sample()?, Sample::of(load_pid)?, machine_busy()?);
     let database = database_from.zip(database()?).map(|(from, to)| from.until(&to));
-    let batch = events_from.zip(running.progress()).and_then(|(from, to)| to.events_per_tick(&from));
+    let batch = progress_from.zip(progress()).and_then(|(from, to)| to.events_per_tick(&from));
     let Said::Done(result) = load.hear(Duration::ZERO)? else { return Err(unexpected()) };
     load.end();
     let busy_s = busy_to.saturating_sub(busy_from).as_secs_f64();

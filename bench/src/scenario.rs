@@ -1,7 +1,8 @@
 //! What is asked of a server. A scenario knows no protocol: the same one is for every target.
 
 use crate::error::BenchError;
-use crate::limits::{BODY_BYTES_MIN, DAY_VISITORS_EACH, RUN_SECONDS_MAX, SENDS_PER_S_MAX, SESSIONS_MAX};
+use crate::limits::{BODY_BYTES_MIN, DAY_VISITORS_EACH, KEEP_ALIVE, RUN_SECONDS_MAX, SENDS_PER_S_MAX, SESSIONS_MAX};
+use crate::tls::Tickets;
 use serde::{Deserialize, Serialize};
 
 /// Which sessions send.
@@ -21,7 +22,10 @@ pub enum Activity {
     /// Sends at their due times, or nothing where none are asked for.
     Talk,
     /// Connect, subscribe, leave, again and again; a bounded number at a time.
-    Join,
+    Join {
+        /// With the ticket of the connection before; without, every handshake is a full one.
+        resumes: bool,
+    },
     /// Closed loop: every sender keeps this many sends unanswered, and sends the next one when one is answered.
     Closed {
         /// Sends of a session without an answer.
@@ -97,6 +101,19 @@ impl Scenario {
         Self { warmup_s, measure_s, ..self }
     }
 
+    /// Whether the time that is measured is a whole multiple of [`KEEP_ALIVE`]: in less, not every silent connection says something.
+    #[must_use]
+    pub fn has_whole_keep_alives(&self) -> bool {
+        (self.measure_s / KEEP_ALIVE.as_secs_f64()).fract() == 0.0
+    }
+
+    /// The same, measured until it is.
+    #[must_use]
+    pub fn with_whole_keep_alives(self) -> Self {
+        let each_s = KEEP_ALIVE.as_secs_f64();
+        Self { measure_s: (self.measure_s / each_s).ceil() * each_s, ..self }
+    }
+
     /// Checks the bounds.
     ///
     /// # Errors
@@ -157,6 +174,15 @@ impl Scenario {
     #[must_use]
     pub fn sessions(&self) -> u32 {
         self.measured_sessions() + self.beside(Beside::sessions)
+    }
+
+    /// Whether who comes back shows a TLS ticket.
+    #[must_use]
+    pub const fn tickets(&self) -> Tickets {
+        match self.activity {
+            Activity::Join { resumes: false } => Tickets::Unused,
+            _ => Tickets::Used,
+        }
     }
 
     /// The user of a session.

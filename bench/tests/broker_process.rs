@@ -16,8 +16,11 @@ use uuid::Uuid;
 
 type Subjects = Arc<Mutex<HashMap<String, Vec<mpsc::UnboundedSender<Vec<u8>>>>>>;
 
+/// How sessions ended that were ended by the client.
+type Ends = Arc<Mutex<Vec<std::io::Result<()>>>>;
+
 /// Starts the server in a thread of its own; it forgets the first subscriber of each subject if it is `forgetful`.
-fn serve(forgetful: bool) -> (SocketAddr, String) {
+fn serve(forgetful: bool) -> (SocketAddr, String, Ends) {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
@@ -30,6 +33,8 @@ fn serve(forgetful: bool) -> (SocketAddr, String) {
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let (said, address) = std::sync::mpsc::channel();
+    let ends = Ends::default();
+    let ended = Arc::clone(&ends);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
@@ -37,11 +42,16 @@ fn serve(forgetful: bool) -> (SocketAddr, String) {
             said.send(listener.local_addr().unwrap()).unwrap();
             let subjects = Subjects::default();
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(session(acceptor.clone(), stream, Arc::clone(&subjects), forgetful));
+                let session = session(acceptor.clone(), stream, Arc::clone(&subjects), forgetful);
+                let ended = Arc::clone(&ended);
+                tokio::spawn(async move {
+                    let end = session.await;
+                    ended.lock().unwrap().push(end);
+                });
             }
         });
     });
-    (address.recv().unwrap(), cert.pem())
+    (address.recv().unwrap(), cert.pem(), ends)
 }
 
 async fn session(acceptor: TlsAcceptor, stream: TcpStream, subjects: Subjects, forgetful: bool) -> std::io::Result<()> {
@@ -60,6 +70,9 @@ async fn session(acceptor: TlsAcceptor, stream: TcpStream, subjects: Subjects, f
     loop {
         let mut line = String::new();
         if lines.read_line(&mut line).await? == 0 {
+            for subscribers in subjects.lock().unwrap().values_mut() {
+                subscribers.retain(|subscriber| !subscriber.same_channel(&out));
+            }
             return Ok(());
         }
         match line.split_ascii_whitespace().collect::<Vec<_>>()[..] {
@@ -82,7 +95,11 @@ async fn session(acceptor: TlsAcceptor, stream: TcpStream, subjects: Subjects, f
 /// 2 rooms of 3, 60 sends/s for a second.
 fn run(forgetful: bool) -> LoadResult {
     let scenario = Scenario { rooms: 2, members: 3, sends_per_s: 60.0, ..Scenario::many_rooms(0.0) }.timed(0.5, 0.5);
-    let (address, ca_pem) = serve(forgetful);
+    run_scenario(scenario, forgetful).0
+}
+
+fn run_scenario(scenario: Scenario, forgetful: bool) -> (LoadResult, Ends) {
+    let (address, ca_pem, ends) = serve(forgetful);
     let session = |index| SessionPlan {
         token: String::new(),
         room: Uuid::from_u128(u128::from(scenario.room_of(index)) + 1),
@@ -94,7 +111,7 @@ fn run(forgetful: bool) -> LoadResult {
     let mut output = Vec::new();
     load::run(&mut BufReader::new(Cursor::new(format!("{plan}\ngo\n"))), &mut output).unwrap();
     match serde_json::from_str(String::from_utf8(output).unwrap().lines().last().unwrap()).unwrap() {
-        Said::Done(result) => *result,
+        Said::Done(result) => (*result, ends),
         said => panic!("not done: {said:?}"),
     }
 }
@@ -113,4 +130,15 @@ fn what_a_member_does_not_get_is_lost() {
     let result = run(true);
     // 30 sends a room, of which one member in each of two rooms gets none.
     assert_eq!((result.sent, result.lost), (60, 60));
+}
+
+#[test]
+fn who_leaves_says_so_and_is_not_torn_off() {
+    for resumes in [false, true] {
+        let scenario = Scenario { rooms: 2, members: 3, ..Scenario::joins(resumes) }.timed(0.2, 0.6);
+        let (result, ends) = run_scenario(scenario, false);
+        assert!(result.done > 6 && result.faults.is_empty(), "{} joins, {:?}", result.done, result.faults);
+        let ends = ends.lock().unwrap();
+        assert!(ends.len() as u64 >= result.done && ends.iter().all(Result::is_ok), "{ends:?}");
+    }
 }

@@ -198,6 +198,7 @@ fn a_good_server_delivers_everything() {
     assert!(result.faults.is_empty() && result.refused.is_empty(), "{:?} {:?}", result.faults, result.refused);
     // By the time they were due, exactly; by the time they came, but for the edges of the window.
     assert_eq!((result.latency.count(), result.ack.unwrap().count(), result.lag.count()), (60, 30, 30));
+    assert_eq!(result.due, 60);
     assert!((50..=70).contains(&result.deliveries), "{}", result.deliveries);
     assert!(result.server_packets > 0 && result.client_packets > 0 && result.server_bytes > 60 * 128);
     assert!(result.measured_ns >= 490_000_000);
@@ -222,11 +223,13 @@ fn events_that_never_come_are_lost() {
     let result = run(Fault::GoesSilent, 1);
     // 20 sends a room, 15 of them not pushed, to two readers in each of three rooms.
     assert_eq!((result.lost, result.gaps), (90, 0));
+    // And they were due, those of the first half of the time not counted.
+    assert_eq!((result.due, result.latency.count()), (60, 0));
 }
 
 #[test]
 fn sessions_join_and_leave_as_fast_as_they_can() {
-    let scenario = Scenario { rooms: 2, members: 3, ..Scenario::joins() }.timed(0.3, 0.7);
+    let scenario = Scenario { rooms: 2, members: 3, ..Scenario::joins(false) }.timed(0.3, 0.7);
     let result = run_scenario(scenario, Fault::None, 2);
     assert!(result.done > 6 && result.latency.count() >= result.done, "{} joins", result.done);
     assert!(result.faults.is_empty(), "{:?}", result.faults);
@@ -277,7 +280,7 @@ fn who_never_reads_is_neither_counted_nor_missed() {
     let activity = Activity::Slow { percent: 50 };
     let scenario = Scenario { rooms: 1, members: 4, sends_per_s: 60.0, activity, ..Scenario::slow_readers(0.0) };
     let result = run_scenario(scenario.timed(0.2, 0.8), Fault::None, 1);
-    assert_eq!((result.sent, result.lost, result.latency.count()), (60, 0, 96));
+    assert_eq!((result.sent, result.lost, result.latency.count(), result.due), (60, 0, 96, 96));
     assert!(result.faults.is_empty(), "{:?}", result.faults);
 }
 

@@ -1,13 +1,11 @@
-//! What all measurements have: which server, which store, which cores, how many rounds.
+//! What all measurements have: which binary, which store, which cores, how many rounds.
 
 use crate::error::BenchError;
-use crate::limits::{INSERT_BATCH_MAX, INSERT_CONNECTIONS_MAX, ROUNDS_MAX, WORKERS_MAX};
+use crate::limits::{ROUNDS_MAX, WORKERS_MAX};
 use crate::run::LoadOptions;
-use crate::target::mongo::{Inserts, Mongo};
-use crate::target::starling::{Access, Other, Own};
-use crate::target::{Kind, Targets};
+use crate::target::mongo::Mongo;
+use crate::target::starling::Own;
 use clap::{Args, ValueEnum};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -24,40 +22,19 @@ pub enum StoreKind {
 /// What all measurements have.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Rounds of each scenario, each with a fresh server.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
-    pub rounds: u32,
+    /// Rounds of each scenario, each with a fresh server [default: 5 where servers or sides are held against each other, else 1].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
+    pub rounds: Option<u32>,
     /// The server's binary [default: `starling` beside this program; built first when run by cargo].
-    #[arg(long, value_name = "PATH", conflicts_with = "address")]
+    #[arg(long, value_name = "PATH")]
     pub server_bin: Option<PathBuf>,
-    /// A server that runs already: its QUIC address. It must have been started with its rates raised.
-    #[arg(long, value_name = "HOST:PORT", requires = "api", requires = "ca")]
-    pub address: Option<SocketAddr>,
-    /// Its REST interface, such as `http://127.0.0.1:8080`.
-    #[arg(long, value_name = "URL", requires = "address")]
-    pub api: Option<String>,
-    /// Its certificate, a PEM file.
-    #[arg(long, value_name = "PATH", requires = "address")]
-    pub ca: Option<PathBuf>,
-    /// The name in its certificate.
-    #[arg(long, value_name = "NAME", default_value = "localhost")]
-    pub server_name: String,
-    /// Its process, if CPU time and memory are to be measured.
-    #[arg(long, value_name = "PID", requires = "address")]
-    pub server_pid: Option<u32>,
-    /// What the server stores in. With `mongo`, E has beside it one insert for each message on the same database server.
-    #[arg(long, value_enum, default_value = "embedded", conflicts_with = "address")]
+    /// What the server stores in.
+    #[arg(long, value_enum, default_value = "embedded")]
     pub store: StoreKind,
     /// A MongoDB server that runs already, by the URI of any database on it; each round makes and drops one of its own
     /// [default: MONGODB_URI; else `mongod`, if it is on the PATH; else FerretDB, built with Go].
-    #[arg(long, value_name = "URI", conflicts_with = "address")]
+    #[arg(long, value_name = "URI")]
     pub mongodb_uri: Option<String>,
-    /// Connections of those single inserts.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=i64::from(INSERT_CONNECTIONS_MAX)))]
-    pub insert_connections: u32,
-    /// Messages of each of those inserts; more than one shows what the database takes in batches.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(INSERT_BATCH_MAX)))]
-    pub insert_batch: u32,
     /// Folder for the server's data, on the disk that is to be measured; what is made in it is removed again [default: beside this
     /// program].
     #[arg(long, value_name = "PATH")]
@@ -74,11 +51,7 @@ pub struct Common {
     /// Threads of the load process [default: half of the cores].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     pub workers: Option<u32>,
-    /// Other servers to run beside it, in the same rounds, in turn; ratios are printed. What is missing is told, with the
-    /// command that brings it; scripts are fetched with npm on first use.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEERS")]
-    pub peers: Vec<Kind>,
-    /// One JSON object a round and line, instead of text.
+    /// JSON objects, one a line, instead of text: of each round, of medians and ratios, and of what is missing or failed.
     #[arg(long)]
     pub json: bool,
     /// Write a page with tables and plots of everything, which works offline.
@@ -98,44 +71,11 @@ impl Common {
         LoadOptions { workers, cores: self.pin_clients.clone() }
     }
 
-    /// The servers to measure: Starling first, then the peers that can be had; and why others cannot.
-    ///
-    /// # Errors
-    ///
-    /// [`BenchError::Usage`] where there is no binary, and none can be built; [`BenchError::Database`] where there is no database.
-    pub fn targets(&self) -> Result<(Targets, Vec<BenchError>), BenchError> {
-        if let (Some(address), Some(api), Some(ca)) = (self.address, &self.api, &self.ca) {
-            let access = Access { address, api: api.clone(), ca: ca.clone(), server_name: self.server_name.clone() };
-            return self.with_peers(vec![Box::new(Other { access, pid: self.server_pid })]);
-        }
-        let own = self.own()?;
-        let mut targets: Targets = Vec::new();
-        let mongo = own.mongo.clone();
-        targets.push(Box::new(own));
-        if let Some(mongo) = mongo {
-            let (connections, batch, cores) = (self.insert_connections, self.insert_batch, self.pin_clients.clone());
-            targets.push(Box::new(Inserts { mongo, connections, batch, cores }));
-        }
-        self.with_peers(targets)
-    }
-
-    fn with_peers(&self, mut targets: Targets) -> Result<(Targets, Vec<BenchError>), BenchError> {
-        let mut missing = Vec::new();
-        let folder = beside()?.join("bench-peers");
-        for kind in &self.peers {
-            match kind.target(&folder, self.pin_server.clone()) {
-                Ok(peer) => targets.push(peer),
-                Err(error) => missing.push(error),
-            }
-        }
-        Ok((targets, missing))
-    }
-
     /// A server of our own.
     ///
     /// # Errors
     ///
-    /// As [`Self::targets`].
+    /// [`BenchError::Usage`] where there is no binary, and none can be built; [`BenchError::Database`] where there is no database.
     pub fn own(&self) -> Result<Own, BenchError> {
         let beside = beside()?;
         let binary = match &self.server_bin {
@@ -164,7 +104,7 @@ impl Common {
 }
 
 /// The folder of this program.
-fn beside() -> Result<PathBuf, BenchError> {
+pub(super) fn beside() -> Result<PathBuf, BenchError> {
     let program = std::env::current_exe().map_err(BenchError::io("this program's path"))?;
     Ok(program.parent().unwrap_or(Path::new(".")).to_owned())
 }

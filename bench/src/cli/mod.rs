@@ -1,11 +1,14 @@
 //! The command line.
 
 mod common;
+mod targets;
 
 pub use common::{Common, StoreKind};
+pub use targets::TargetArgs;
 
+use crate::limits::ROUNDS_SIDE_BY_SIDE;
 use crate::pairs::{Comparison, Pair};
-use crate::presets::Named;
+use crate::presets::{Load, Named};
 use crate::scenario::Scenario;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -44,14 +47,14 @@ pub enum What {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Which scenarios.
-    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',', default_value = "all")]
+    /// Which scenarios [default: all; with --ramp A and B].
+    #[arg(long, value_enum, ignore_case = true, value_delimiter = ',')]
     pub scenario: Vec<Named>,
     /// Deliveries a second, all rooms together; several are run one after the other (A, B, big and G; F has a tenth of it, H a quarter).
     #[arg(long, value_delimiter = ',', default_value = "20000")]
     pub rate: Vec<f64>,
-    /// Find the rate at which A or B saturates: doubled until 1 % of the deliveries take 100 ms or more, or less than 95 % arrive; then
-    /// bisected.
+    /// Find the rate at which A, B or big saturates: doubled until more than 1 % of the deliveries that were due take over 100 ms or never
+    /// come; then bisected.
     #[arg(long)]
     pub ramp: bool,
     /// Connections of C, rounded up to a whole hundred.
@@ -63,9 +66,15 @@ pub struct RunArgs {
     /// Sends of a session that E keeps unanswered.
     #[arg(long, default_value_t = 8)]
     pub in_flight: u32,
+    /// D with tickets: who comes back shows that of its last connection, where otherwise every handshake is a full one.
+    #[arg(long)]
+    pub resume: bool,
     /// Its messages and times.
     #[command(flatten)]
     pub load: LoadArgs,
+    /// What is measured.
+    #[command(flatten)]
+    pub targets: TargetArgs,
     /// How it is measured.
     #[command(flatten)]
     pub common: Common,
@@ -77,7 +86,7 @@ pub struct LoadArgs {
     /// Bytes of a message.
     #[arg(long, default_value_t = 128)]
     pub body_bytes: u32,
-    /// Time measured, in seconds.
+    /// Time measured, in seconds; with `--pair idle` rounded up to a multiple of 20, since a silent connection says something once in 20 s.
     #[arg(long, default_value_t = 20.0)]
     pub seconds: f64,
     /// Time under load before that, in seconds.
@@ -115,6 +124,12 @@ pub struct CompareArgs {
 }
 
 impl CompareArgs {
+    /// Rounds of each pair.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.common.rounds.unwrap_or(ROUNDS_SIDE_BY_SIDE)
+    }
+
     /// The comparisons that were asked for.
     #[must_use]
     pub fn comparisons(&self) -> Vec<Comparison> {
@@ -123,8 +138,27 @@ impl CompareArgs {
             idle_connections: self.connections,
             beside_per_s: self.beside_rate,
         };
-        let timed = |pair: &Pair| pair.comparison(&load).map(|scenario| self.load.apply(scenario));
+        let timed = |pair: &Pair| {
+            let comparison = pair.comparison(&load).map(|scenario| self.load.apply(scenario));
+            if *pair == Pair::Idle { comparison.map(Scenario::with_whole_keep_alives) } else { comparison }
+        };
         self.pairs.iter().map(timed).collect()
+    }
+
+    /// What is done otherwise than the arguments say, for those who read the output.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let asked_s = self.load.seconds;
+        let rounded = |comparison: &Comparison| {
+            let measure_s = comparison.sides[0].scenario.measure_s;
+            (measure_s > asked_s).then(|| {
+                format!(
+                    "{}: measured for {measure_s} s instead of {asked_s} s, a multiple of the keep-alive",
+                    comparison.name
+                )
+            })
+        };
+        self.comparisons().iter().find_map(rounded)
     }
 }
 
@@ -137,6 +171,9 @@ pub struct LatencyArgs {
     /// Time between two of them, in milliseconds.
     #[arg(long, default_value_t = 20.0)]
     pub interval_ms: f64,
+    /// What is measured.
+    #[command(flatten)]
+    pub targets: TargetArgs,
     /// How it is measured.
     #[command(flatten)]
     pub common: Common,
@@ -147,11 +184,19 @@ impl RunArgs {
     #[must_use]
     pub fn scenarios(&self) -> Vec<Scenario> {
         let mut scenarios = Vec::new();
-        for named in self.scenario.iter().flat_map(|named| named.parts()) {
+        let default: &[Named] = if self.ramp { &[Named::A, Named::B] } else { &[Named::All] };
+        let wanted = if self.scenario.is_empty() { default } else { &self.scenario };
+        for named in wanted.iter().flat_map(|named| named.parts()) {
             let rates = if named.has_rate() { &self.rate[..] } else { &self.rate[..1] };
             for rate in rates {
-                let scenario = named.scenario(*rate, self.connections, (self.senders, self.in_flight));
-                scenarios.push(self.load.apply(scenario));
+                let load = Load {
+                    deliveries_per_s: *rate,
+                    connections: self.connections,
+                    senders: self.senders,
+                    in_flight: self.in_flight,
+                    resumes: self.resume,
+                };
+                scenarios.push(self.load.apply(named.scenario(&load)));
             }
         }
         scenarios
@@ -167,53 +212,4 @@ impl LatencyArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn run(arguments: &str) -> Result<RunArgs, clap::Error> {
-        let words = ["starling-bench", "run"].into_iter().chain(arguments.split_ascii_whitespace());
-        match Cli::try_parse_from(words)?.command {
-            What::Run(run) => Ok(run),
-            _ => unreachable!("`run` was asked for"),
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn defaults_are_all_scenarios_at_20000() {
-        let scenarios = run("").unwrap().scenarios();
-        let names: Vec<&str> = scenarios.iter().map(|s| s.name.as_str()).collect();
-        assert_eq!(names, ["A", "B", "C"]);
-        assert_eq!(scenarios[1].deliveries_per_s(), 20_000.0);
-        assert_eq!((scenarios[0].measure_s, scenarios[0].warmup_s, scenarios[0].body_bytes), (20.0, 5.0, 128));
-    }
-
-    #[test]
-    fn several_scenarios_and_rates_are_all_combinations() {
-        let scenarios = run("--scenario A,c,big --rate 5000,40000").unwrap().scenarios();
-        let found: Vec<(&str, f64)> = scenarios.iter().map(|s| (s.name.as_str(), s.deliveries_per_s())).collect();
-        assert_eq!(found, [("A", 5_000.0), ("A", 40_000.0), ("C", 0.0), ("big", 5_000.0), ("big", 40_000.0)]);
-        assert_eq!(run("--scenario every").unwrap().scenarios().len(), 9);
-    }
-
-    #[test]
-    fn arguments_after_dashes_are_the_servers() {
-        let args = run("--scenario b --rate 1000 --rounds 3 --pin-server 0 -- --flush-us-per-reader 0").unwrap();
-        assert_eq!(args.scenarios().len(), 1);
-        assert_eq!(args.scenarios()[0].sends_per_s, 100.0);
-        assert_eq!((args.common.rounds, args.common.server_arguments.len()), (3, 2));
-    }
-
-    #[test]
-    fn another_server_needs_all_of_its_addresses() {
-        assert!(run("--address 127.0.0.1:4433").is_err());
-        assert!(run("--address 127.0.0.1:4433 --api http://127.0.0.1:8080 --ca cert.pem").is_ok());
-        assert!(run("--server-pid 4").is_err());
-        assert!(run("--rounds 0").is_err());
-    }
-}
+mod tests;

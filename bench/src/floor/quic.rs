@@ -1,4 +1,4 @@
-//! A bare broadcast server on quinn, with the transport settings of Starling: one thread, one stream a client, one task a client that
+//! A bare broadcast server on quinn, with TLS and the transport settings of Starling: one thread, one stream a client, one task a client that
 //! writes. What it lacks against Starling is the world, the store, batching by rooms and all checks.
 //!
 //! A frame is its length (4 bytes, little-endian) and that many bytes. The client first says 16 bytes of room and hears `[0]`; then it is
@@ -8,8 +8,9 @@
 use crate::error::BenchError;
 use crate::limits::{
     FLOOR_DATAGRAM_BUFFER, FLOOR_QUEUE_MAX, FLOOR_RECEIVE_WINDOW, FLOOR_SEND_WINDOW, FLOOR_STREAM_RECEIVE_WINDOW,
-    FLOOR_WRITE_MAX, IDLE_TIMEOUT, READ_BYTES_MAX, SOCKET_MESSAGE_BYTES_MAX, UDP_BUFFER_BYTES,
+    FLOOR_STREAMS_MAX, FLOOR_WRITE_MAX, IDLE_TIMEOUT, READ_BYTES_MAX, SOCKET_MESSAGE_BYTES_MAX, UDP_BUFFER_BYTES,
 };
+use crate::tls;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
@@ -65,7 +66,8 @@ struct Room {
     members: Vec<mpsc::Sender<Bytes>>,
 }
 
-type Rooms = Rc<RefCell<HashMap<[u8; ROOM_BYTES], Room>>>;
+type RoomName = [u8; ROOM_BYTES];
+type Rooms = Rc<RefCell<HashMap<RoomName, Room>>>;
 
 /// Serves until the process is ended; says `PORT` and its port first.
 ///
@@ -96,17 +98,20 @@ fn server_config(cert: &Path, key: &Path) -> Result<quinn::ServerConfig, BenchEr
     let failed = |why: String| BenchError::Server(format!("TLS: {why}"));
     let cert = CertificateDer::from_pem_file(cert).map_err(|error| failed(error.to_string()))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(tls::server_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .and_then(|tls| tls.with_no_client_auth().with_single_cert(vec![cert], key))
         .map_err(|error| failed(error.to_string()))?;
     tls.alpn_protocols = vec![client_protocol::ALPN.to_vec()];
+    tls.max_early_data_size = 0;
+    tls.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| failed(error.to_string()))?;
+    tls.send_tls13_tickets = 1;
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| failed(error.to_string()))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(FLOOR_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(FLOOR_STREAM_RECEIVE_WINDOW))
         .receive_window(VarInt::from_u32(FLOOR_RECEIVE_WINDOW))
@@ -120,23 +125,37 @@ fn server_config(cert: &Path, key: &Path) -> Result<quinn::ServerConfig, BenchEr
 }
 
 /// A client, until it goes or says what makes no sense.
-async fn session(incoming: quinn::Incoming, rooms: Rooms) -> Option<()> {
+async fn session(incoming: quinn::Incoming, rooms: Rooms) {
+    let (out, outs) = mpsc::channel(FLOOR_QUEUE_MAX);
+    let mut room = None;
+    let _gone = talk(incoming, &rooms, &mut room, (&out, outs)).await;
+    let mut rooms = rooms.borrow_mut();
+    // In a room in which nobody posts it would be kept for ever.
+    if let Some(room) = room.as_ref().and_then(|name| rooms.get_mut(name)) {
+        room.members.retain(|member| !member.same_channel(&out));
+    }
+}
+
+async fn talk(
+    incoming: quinn::Incoming,
+    rooms: &Rooms,
+    room: &mut Option<RoomName>,
+    (out, outs): (&mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>),
+) -> Option<()> {
     let connection = incoming.await.ok()?;
     let (send, mut receive) = connection.accept_bi().await.ok()?;
-    let (out, outs) = mpsc::channel(FLOOR_QUEUE_MAX);
     tokio::task::spawn_local(write(send, outs));
     let mut buffer = BytesMut::new();
-    let mut room: Option<[u8; ROOM_BYTES]> = None;
     loop {
         while let Some(frame) = split(&mut buffer).ok()? {
             match room {
                 None => {
                     let name = frame[..].try_into().ok()?;
                     rooms.borrow_mut().entry(name).or_default().members.push(out.clone());
-                    room = Some(name);
+                    *room = Some(name);
                     out.try_send(self::frame(&[&[0]])).ok()?;
                 }
-                Some(room) => post(rooms.borrow_mut().get_mut(&room)?, &frame, &out)?,
+                Some(room) => post(rooms.borrow_mut().get_mut(room)?, &frame, out)?,
             }
         }
         buffer.extend_from_slice(&receive.read_chunk(READ_BYTES_MAX, true).await.ok()??.bytes);

@@ -1,10 +1,11 @@
 //! The report as one file that works offline: tables and plots of what a campaign found, nothing fetched from anywhere.
 
+mod rounds;
 mod svg;
 mod table;
 
 use crate::campaign::Findings;
-use crate::report::Report;
+use crate::report::{Report, Spread};
 use svg::{Bar, Line, Scale, escaped};
 
 const STYLE: &str = "\
@@ -26,26 +27,32 @@ pub(crate) struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// The rounds that did not fail.
+    fn counting(&self) -> impl Iterator<Item = &Report> {
+        self.rounds.iter().copied().filter(|round| round.counts())
+    }
+
     /// The median of a figure, and the lowest and highest; `None` where no round has it.
-    fn median(&self, figure: impl Fn(&Report) -> Option<f64>) -> Option<(f64, f64, f64)> {
-        crate::report::spread(self.rounds.iter().filter_map(|round| figure(round)))
+    fn median(&self, figure: impl Fn(&Report) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.counting().filter_map(figure))
     }
 
     /// The round in the middle, by its slowest hundredth.
     fn typical(&self) -> Option<&Report> {
-        let mut rounds = self.rounds.clone();
+        let mut rounds: Vec<&Report> = self.counting().collect();
         rounds.sort_by(|a, b| a.latency.p99_ms.total_cmp(&b.latency.p99_ms));
         rounds.get(rounds.len() / 2).copied()
     }
 
     /// The scenario, with its rate where it has one.
     fn title(&self) -> String {
-        if self.rate > 0.0 {
-            format!("{} at {} deliveries/s", self.name, svg::number(self.rate))
-        } else {
-            self.name.to_owned()
-        }
+        titled(self.name, self.rate)
     }
+}
+
+/// A scenario's name, with its rate where it has one.
+fn titled(name: &str, rate: f64) -> String {
+    if rate > 0.0 { format!("{name} at {} deliveries/s", svg::number(rate)) } else { name.to_owned() }
 }
 
 /// Groups the reports, in the order in which they came.
@@ -74,17 +81,20 @@ pub fn page(findings: &Findings) -> String {
     let machine = findings.reports.first().map(|report| report.machine.to_string()).unwrap_or_default();
     let sections = [
         table::figures(&groups),
-        table::saturations(&findings.saturations),
+        rounds::ratios(&findings.ratios, &groups),
+        table::saturations(&findings.saturations, &findings.saturated),
         table::compared(&findings.compared),
         latency_curves(&groups),
         cpu(&groups),
         memory(&groups),
+        rounds::growth(&groups),
         table::remarks(findings),
     ];
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Starling under load</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n<body><h1>Starling under load</h1>\
-         <p>{}. Latencies are from the time at which a send was due. Medians of the rounds; lowest and highest in brackets.</p>\n{}\n\
+         <p>{}. Latencies are from the time at which a send was due. Medians of the rounds; lowest and highest \
+         in brackets. Rounds that failed are in none of them.</p>\n{}\n\
          </body></html>\n",
         escaped(&machine),
         sections.concat()
@@ -127,7 +137,7 @@ fn cpu(groups: &[Group<'_>]) -> String {
     for name in names {
         let mut lines: Vec<Line> = Vec::new();
         for group in groups.iter().filter(|group| group.name == name && group.rate > 0.0) {
-            let Some((us, ..)) = group.median(|round| round.server_us_per_delivery) else { continue };
+            let Some(Spread { median: us, .. }) = group.median(|round| round.server_us_per_delivery) else { continue };
             match lines.iter_mut().find(|line| line.target == group.number) {
                 Some(line) => line.points.push((group.rate, us)),
                 None => {
@@ -156,7 +166,7 @@ fn cpu(groups: &[Group<'_>]) -> String {
 
 fn memory(groups: &[Group<'_>]) -> String {
     let bar = |group: &Group<'_>| {
-        let (bytes, ..) = group.median(|round| round.rss_per_connection)?;
+        let bytes = group.median(|round| round.rss_per_connection)?.median;
         let sessions = group.rounds.first()?.scenario.sessions();
         let name = format!("{} ({sessions}), {}", group.name, group.target);
         Some(Bar { name, target: group.number, value: bytes / 1_024.0 })
@@ -171,8 +181,8 @@ fn memory(groups: &[Group<'_>]) -> String {
         return String::new();
     }
     format!(
-        "<h2>Memory a connection</h2><p><small>Scenario, number of connections, target. What the connections and the warm-up added to \
-         the resident memory.</small></p>{}\n",
+        "<h2>Memory a connection</h2><p><small>Scenario, number of connections, target. What the server's resident memory \
+         grew by from its start to the beginning of the measurement: users, rooms, connections and the warm-up.</small></p>{}\n",
         svg::bars("KiB", &bars)
     )
 }

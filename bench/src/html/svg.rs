@@ -55,6 +55,10 @@ pub(super) fn number(value: f64) -> String {
 pub(super) enum Scale {
     /// From 0 to this.
     Linear(f64),
+    /// From this to that, 0 among them.
+    Span(f64, f64),
+    /// Whole numbers from 0 to this.
+    Counts(f64),
     /// Powers of ten, from this to that.
     Log(f64, f64),
     /// Parts of all by their nines: 0.9, 0.99, 0.999, up to this many.
@@ -68,6 +72,17 @@ impl Scale {
         let most = values.fold(0.0, f64::max);
         let step = step(most);
         Self::Linear(if most > 0.0 { (most / step).ceil() * step } else { 1.0 })
+    }
+
+    /// A linear one for these values, of which some may be below 0.
+    #[must_use]
+    pub(super) fn span(values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = values.fold((0.0_f64, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
+        if low >= high {
+            return Self::Span(0.0, 1.0);
+        }
+        let step = step(high - low);
+        Self::Span((low / step).floor() * step, (high / step).ceil() * step)
     }
 
     /// A logarithmic one for these values; what is not above 0 is left out.
@@ -92,7 +107,8 @@ impl Scale {
     #[must_use]
     pub(super) fn place(self, value: f64) -> f64 {
         let place = match self {
-            Self::Linear(most) => value / most,
+            Self::Linear(most) | Self::Counts(most) => value / most,
+            Self::Span(low, high) => (value - low) / (high - low),
             Self::Log(low, high) => (value.max(low) / low).log10() / (high / low).log10(),
             Self::Nines(most) => nines(value) / most,
         };
@@ -106,6 +122,15 @@ impl Scale {
             Self::Linear(most) => {
                 let step = step(most);
                 (0..=(most / step).round() as u32).map(|n| (f64::from(n) * step, number(f64::from(n) * step))).collect()
+            }
+            Self::Span(low, high) => {
+                let step = step(high - low);
+                let steps = ((high - low) / step).round() as u32;
+                (0..=steps).map(|n| low + f64::from(n) * step).map(|value| (value, number(value))).collect()
+            }
+            Self::Counts(most) => {
+                let step = step(most).max(1.0);
+                (0..=(most / step) as u32).map(|n| f64::from(n) * step).map(|n| (n, format!("{n:.0}"))).collect()
             }
             Self::Log(low, high) => {
                 let powers = (high / low).log10().round() as i32;
@@ -254,6 +279,13 @@ mod tests {
         assert_eq!(marks, ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
         let marks: Vec<String> = Scale::Linear(20.0).marks().into_iter().map(|(_, text)| text).collect();
         assert_eq!(marks, ["0.00", "5.00", "10.0", "15.0", "20.0"]);
+        assert_eq!(Scale::span([-3.0, 17.0].into_iter()), Scale::Span(-5.0, 20.0));
+        assert_eq!(Scale::span(std::iter::empty()), Scale::Span(0.0, 1.0));
+        assert!((Scale::Span(-5.0, 20.0).place(0.0) - 0.2).abs() < 1e-9);
+        let marks: Vec<String> = Scale::Span(-5.0, 20.0).marks().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(marks, ["-5.00", "0.00", "5.00", "10.0", "15.0", "20.0"]);
+        let marks: Vec<String> = Scale::Counts(3.0).marks().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(marks, ["0", "1", "2", "3"]);
     }
 
     #[test]

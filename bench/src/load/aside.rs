@@ -1,6 +1,7 @@
 //! What goes on beside the messages of a mixed day: typing (datagrams), presence and read marks ([`Requests`], which
 //! [`super::session`] sends), history (queries on streams of their own). Each at fixed times, whatever the server does.
 
+use super::meter::Clock;
 use super::tally::Tally;
 use crate::limits::{DAY_HISTORY_INTERVAL, DAY_HISTORY_LIMIT, DAY_MOOD_INTERVAL, DAY_TYPING_INTERVAL, MARK_INTERVAL};
 use bytes::BytesMut;
@@ -36,6 +37,22 @@ pub fn ticks(interval: Duration) -> Interval {
     ticks
 }
 
+/// When a tick was due, however late it was looked at.
+fn due_ns(tick: Instant, clock: &Clock) -> u64 {
+    clock.now_ns().saturating_sub(tick.elapsed().as_nanos() as u64)
+}
+
+/// A request that is due.
+#[derive(Debug)]
+pub struct Request {
+    /// What it is.
+    pub name: &'static str,
+    /// Since when.
+    pub due_ns: u64,
+    /// How it is said.
+    pub command: Command,
+}
+
 /// Requests of a session that go on its stream, between its sends.
 pub struct Requests {
     marks: Interval,
@@ -53,23 +70,25 @@ impl Requests {
         Self { marks: ticks(MARK_INTERVAL), moods: ticks(DAY_MOOD_INTERVAL), is_away: false, watched }
     }
 
-    /// The next one, and what it is, when it is due. May be dropped while it waits.
-    pub async fn next(&mut self, room: RoomId, tally: &Tally) -> (&'static str, Command) {
+    /// The next one, when it is due. May be dropped while it waits.
+    pub async fn next(&mut self, room: RoomId, tally: &Tally) -> Request {
         if !self.watched.is_empty() {
             let users = std::mem::take(&mut self.watched);
-            return (WATCH, Command::WatchPresence(WatchPresence { users, tail: EmptyTail {} }));
+            let command = Command::WatchPresence(WatchPresence { users, tail: EmptyTail {} });
+            return Request { name: WATCH, due_ns: tally.clock.now_ns(), command };
         }
-        tokio::select! {
-            _ = self.marks.tick() => {
+        let (name, tick, command) = tokio::select! {
+            tick = self.marks.tick() => {
                 let seq = tally.state.cursor.load(Relaxed);
-                (MARK, Command::MarkRead(MarkRead { room, seq, tail: EmptyTail {} }))
+                (MARK, tick, Command::MarkRead(MarkRead { room, seq, tail: EmptyTail {} }))
             }
-            _ = self.moods.tick() => {
+            tick = self.moods.tick() => {
                 self.is_away = !self.is_away;
                 let state = if self.is_away { state::AWAY } else { state::ONLINE };
-                (MOOD, Command::SetPresence(SetPresence { state, tail: EmptyTail {} }))
+                (MOOD, tick, Command::SetPresence(SetPresence { state, tail: EmptyTail {} }))
             }
-        }
+        };
+        Request { name, due_ns: due_ns(tick, &tally.clock), command }
     }
 }
 
@@ -84,8 +103,7 @@ async fn type_on(connection: quinn::Connection, room: RoomId, tally: Tally) {
     let mut ticks = ticks(DAY_TYPING_INTERVAL);
     let frame = ClientFrame::Typing(Typing { room, tail: EmptyTail {} }).encode().slice(LENGTH_BYTES..);
     loop {
-        ticks.tick().await;
-        let due_ns = tally.clock.now_ns();
+        let due_ns = due_ns(ticks.tick().await, &tally.clock);
         if let Err(error) = connection.send_datagram(frame.clone()) {
             return tally.fault(format!("a datagram could not be sent: {error}"));
         }
@@ -104,9 +122,7 @@ async fn see_typing(connection: quinn::Connection, tally: Tally) {
 async fn look_back(connection: quinn::Connection, room: RoomId, tally: Tally) {
     let mut ticks = ticks(DAY_HISTORY_INTERVAL);
     loop {
-        // The time of the tick, not that at which it was looked at.
-        let late = ticks.tick().await.elapsed();
-        let due_ns = tally.clock.now_ns().saturating_sub(late.as_nanos() as u64);
+        let due_ns = due_ns(ticks.tick().await, &tally.clock);
         match ask(&connection, room).await {
             Ok(()) => tally.aside(HISTORY, due_ns, Some(tally.clock.now_ns())),
             Err(why) => return tally.fault(format!("history: {why}")),
@@ -133,6 +149,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use client_protocol::ServerFrame;
+    use std::sync::Arc;
 
     #[test]
     fn notices_are_known_by_their_first_two_bytes() {
@@ -143,5 +160,22 @@ mod tests {
         };
         let datagram = ServerFrame::TypingNotice(notice).encode().slice(LENGTH_BYTES..);
         assert_eq!(datagram.get(..2), Some(&kinds::TYPING_NOTICE.to_le_bytes()[..]));
+    }
+
+    #[test]
+    fn a_request_is_due_at_its_tick_and_not_when_it_is_looked_at() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let clock = Arc::new(Clock::default());
+        let tally = Tally { state: Arc::default(), meter: Arc::default(), clock };
+        runtime.block_on(async {
+            let begun = Instant::now();
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            let marks = tokio::time::interval_at(begun + Duration::from_millis(10), MARK_INTERVAL);
+            let moods = tokio::time::interval_at(begun + MARK_INTERVAL, DAY_MOOD_INTERVAL);
+            let mut requests = Requests { marks, moods, is_away: false, watched: Vec::new() };
+            let request = requests.next(RoomId(Uuid::nil()), &tally).await;
+            let late_ns = tally.clock.now_ns() - request.due_ns;
+            assert!(request.name == MARK && late_ns >= 70_000_000, "{} is {late_ns} ns late", request.name);
+        });
     }
 }

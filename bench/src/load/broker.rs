@@ -1,19 +1,17 @@
 //! Sessions of message brokers over TLS: a member of a room subscribes to one topic and publishes to it. Brokers number nothing and
 //! acknowledge nothing here, so that what is checked is the count: every member gets as many messages as were sent to its room.
 
-use super::dial;
+use super::dial::{self, Route};
 use super::stamp;
 use super::tally::Tally;
 use super::wire::Wire;
 use super::{mqtt, nats};
 use crate::limits::{KEEP_ALIVE, READ_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
@@ -63,6 +61,14 @@ impl Language {
         }
     }
 
+    /// What the client says last, if there is a word for it.
+    const fn good_bye(self) -> Option<Bytes> {
+        match self {
+            Self::Nats => None,
+            Self::Mqtt => Some(mqtt::DISCONNECT),
+        }
+    }
+
     fn ping(self) -> Bytes {
         match self {
             Self::Nats => nats::PING,
@@ -86,12 +92,12 @@ pub struct Live {
 /// # Errors
 ///
 /// Why the last attempt failed, in words.
-pub async fn open(address: SocketAddr, tls: &TlsConnector, language: Language, room: Uuid) -> Result<Live, String> {
-    dial::retried(|| open_once(address, tls, language, room)).await
+pub async fn open(route: &Route, is_slow: bool, language: Language, room: Uuid) -> Result<Live, String> {
+    dial::retried(|| open_once(route, is_slow, language, room)).await
 }
 
-async fn open_once(address: SocketAddr, tls: &TlsConnector, language: Language, room: Uuid) -> Result<Live, String> {
-    let (stream, wire) = dial::secured(address, tls).await?;
+async fn open_once(route: &Route, is_slow: bool, language: Language, room: Uuid) -> Result<Live, String> {
+    let (stream, wire) = route.secured(is_slow).await?;
     let mut live = Live { stream, buffer: BytesMut::new(), language, room, wire };
     if let Some(hello) = language.hello() {
         live.say(&hello).await?;
@@ -106,6 +112,15 @@ async fn open_once(address: SocketAddr, tls: &TlsConnector, language: Language, 
 }
 
 impl Live {
+    /// Says good-bye where the language has a word for it, and closes the connection.
+    pub async fn leave(mut self) {
+        if let Some(end) = self.language.good_bye() {
+            // Who cannot be told is gone.
+            let _gone = self.say(&end).await;
+        }
+        dial::leave(self.stream).await;
+    }
+
     async fn say(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.stream.write_all(bytes).await.map_err(|error| format!("writing: {error}"))?;
         self.stream.flush().await.map_err(|error| format!("writing: {error}"))

@@ -8,7 +8,7 @@ use crate::error::BenchError;
 use crate::histogram::Latencies;
 use crate::limits::{CALM, DRAIN_TIMEOUT, START_DELAY, WORKERS_MAX};
 use crate::scenario::{Activity, Scenario};
-use crate::schedule::Schedule;
+use crate::schedule::{Due, Schedule};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -89,7 +89,7 @@ impl Crew {
         let from_ns = start_ns + (scenario.warmup_s * 1e9) as u64;
         let to_ns = from_ns + (scenario.measure_s * 1e9) as u64;
         self.clock.measure(from_ns..to_ns);
-        let schedules = schedules(&scenario, start_ns);
+        let sends = schedules(&scenario, start_ns);
         let clock = Arc::clone(&self.clock);
         let senders: Vec<mpsc::Sender<u64>> = self.sessions.iter().map(|session| session.due.clone()).collect();
         let beside = scenario.beside.as_ref().map(|beside| {
@@ -97,7 +97,7 @@ impl Crew {
             let seconds = scenario.warmup_s + scenario.measure_s;
             (vec![Schedule::new(start_ns, beside.sends_per_s, seconds, sessions.len() as u32)], sessions)
         });
-        let pacers = std::iter::once((schedules, senders)).chain(beside).map(|(schedules, senders)| {
+        let pacers = std::iter::once((sends, senders)).chain(beside).map(|(schedules, senders)| {
             let clock = Arc::clone(&clock);
             let pace = move || schedules.into_iter().map(|schedule| pacer::pace(schedule, &clock, &senders)).sum();
             let pacer = std::thread::Builder::new().name("pacer".to_owned()).spawn(pace);
@@ -121,7 +121,8 @@ impl Crew {
         }
         self.drain();
         self.clock.stopping.store(true, Relaxed);
-        let result = self.result(from, to, held);
+        let due = due(&scenario, schedules(&scenario, start_ns).into_iter().flatten(), &self.clock);
+        let result = LoadResult { due, ..self.result(from, to, held) };
         self.dismiss();
         Ok(result)
     }
@@ -256,6 +257,16 @@ impl Crew {
     }
 }
 
+/// Deliveries that were due while measured, to sessions whose latency is taken.
+fn due(scenario: &Scenario, sends: impl Iterator<Item = Due>, clock: &Clock) -> u64 {
+    let mut each = vec![0; scenario.rooms as usize];
+    for session in (0..scenario.measured_sessions()).filter(|session| scenario.takes_latency(*session)) {
+        each[scenario.room_of(session) as usize] += 1;
+    }
+    let timed = |due: Due| each[scenario.room_of(due.sender) as usize];
+    sends.filter(|due| clock.measures(due.at_ns)).map(timed).sum()
+}
+
 /// The sessions of each worker. Those of rooms beside have a worker and sockets of their own: what comes to them must not stand in
 /// front of what is measured.
 fn shares(scenario: &Scenario, count: usize) -> Vec<Vec<usize>> {
@@ -290,6 +301,18 @@ mod tests {
         let near = |seconds: f64| dues.iter().any(|ns| (*ns as f64 / 1e9 - seconds).abs() < 0.06);
         assert!(near(1.9) && !near(2.5) && !near(3.0) && near(3.2) && near(4.9) && !near(5.1));
         assert_eq!(schedules(&Scenario::one_room(2e4), 0).len(), 1);
+    }
+
+    #[test]
+    fn what_is_due_is_what_the_sends_of_the_window_should_bring() {
+        let clock = Clock::default();
+        clock.measure(1_000_000_000..3_000_000_000);
+        let due = |scenario: Scenario| super::due(&scenario, schedules(&scenario, 0).into_iter().flatten(), &clock);
+        assert_eq!(due(Scenario::many_rooms(20_000.0).timed(1.0, 2.0)), 40_000);
+        assert_eq!(due(Scenario::slow_readers(20_000.0).timed(1.0, 2.0)), 36_000);
+        // Half of the sends, each timed by the one who did not send it.
+        assert_eq!(due(Scenario { measure_s: 2.0, ..Scenario::latency(200, 20.0) }), 100);
+        assert_eq!(due(Scenario::idle(100).timed(1.0, 2.0)), 0);
     }
 
     #[test]

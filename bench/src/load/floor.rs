@@ -7,6 +7,7 @@ use super::websocket::{Heard, plain};
 use crate::floor::quic::{frame, split};
 use crate::limits::READ_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
+use quinn::{ClientConfig, Endpoint};
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -25,12 +26,12 @@ pub struct Live {
 /// # Errors
 ///
 /// Why the last attempt failed, in words.
-pub async fn open(endpoint: &quinn::Endpoint, address: SocketAddr, room: Uuid) -> Result<Live, String> {
-    dial::retried(|| open_once(endpoint, address, room)).await
+pub async fn open(socket: &(Endpoint, ClientConfig), address: SocketAddr, room: Uuid) -> Result<Live, String> {
+    dial::retried(|| open_once(socket, address, room)).await
 }
 
-async fn open_once(endpoint: &quinn::Endpoint, address: SocketAddr, room: Uuid) -> Result<Live, String> {
-    let connecting = endpoint.connect(address, "localhost").map_err(|error| error.to_string())?;
+async fn open_once((endpoint, config): &(Endpoint, ClientConfig), address: SocketAddr, room: Uuid) -> Result<Live, String> {
+    let connecting = endpoint.connect_with(config.clone(), address, "localhost").map_err(|error| error.to_string())?;
     let connection = connecting.await.map_err(|error| format!("connecting: {error}"))?;
     let (mut send, receive) = connection.open_bi().await.map_err(|error| format!("opening the stream: {error}"))?;
     send.write_chunk(frame(&[room.as_bytes()])).await.map_err(|error| format!("writing: {error}"))?;

@@ -15,6 +15,7 @@ pub mod meter;
 pub mod mqtt;
 pub mod nats;
 pub mod pacer;
+pub mod quic;
 pub mod receiver;
 pub mod session;
 pub mod stamp;

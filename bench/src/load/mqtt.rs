@@ -8,6 +8,9 @@ use uuid::Uuid;
 /// Asks for a PINGRESP.
 pub const PING: Bytes = Bytes::from_static(&[0xC0, 0]);
 
+/// Says that the client leaves.
+pub const DISCONNECT: Bytes = Bytes::from_static(&[0xE0, 0]);
+
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;
 const PUBLISH: u8 = 0x30;

@@ -53,6 +53,8 @@ struct Cursor {
 pub struct Way {
     /// The socket that its connection uses.
     pub endpoint: quinn::Endpoint,
+    /// TLS and windows.
+    pub config: quinn::ClientConfig,
     /// Where the server listens.
     pub address: SocketAddr,
     /// The name in its certificate.
@@ -71,7 +73,8 @@ pub async fn open(way: &Way) -> Result<Live, String> {
 }
 
 async fn open_once(way: &Way, after: Option<Cursor>) -> Result<Live, String> {
-    let connecting = way.endpoint.connect(way.address, &way.name).map_err(|error| error.to_string())?;
+    let connecting = way.endpoint.connect_with(way.config.clone(), way.address, &way.name);
+    let connecting = connecting.map_err(|error| error.to_string())?;
     let connection = connecting.await.map_err(|error| format!("connecting: {error}"))?;
     let (mut send, mut receive) = connection.open_bi().await.map_err(|error| format!("opening the stream: {error}"))?;
     let hello = Hello {
@@ -219,9 +222,9 @@ impl Task {
                     self.tally.state.open(id, due_ns);
                     (Some(due_ns), post(room, due_ns, self.body_bytes).frame(id))
                 }
-                (name, command) = requests.next(room, &self.tally), if self.mixed => {
-                    self.tally.state.open_aside(id, self.tally.clock.now_ns(), name);
-                    (None, command.frame(id))
+                request = requests.next(room, &self.tally), if self.mixed => {
+                    self.tally.state.open_aside(id, request.due_ns, request.name);
+                    (None, request.command.frame(id))
                 }
             };
             if let Err(error) = stream.write_chunk(frame.1).await {

@@ -2,7 +2,6 @@
 
 use super::meter::{Clock, Meter, SessionState};
 use super::stamp;
-use super::wire::Wire;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -64,14 +63,13 @@ impl Tally {
         }
     }
 
-    /// A session is in its room, having begun at `from_ns`, and leaves again.
-    pub fn joined(&self, from_ns: u64, wire: &Wire) {
+    /// A session is in its room, having begun at `from_ns`.
+    pub fn joined(&self, from_ns: u64) {
         let now_ns = self.clock.now_ns();
         if self.clock.measures(now_ns) {
             self.meter.done.fetch_add(1, Relaxed);
             self.meter.histograms().latency.record_ns(now_ns.saturating_sub(from_ns));
         }
-        wire.leave();
     }
 
     /// After a storm: the session is subscribed again, and level once it has event `head`.

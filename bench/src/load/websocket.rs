@@ -1,16 +1,14 @@
 //! Sessions of peers that speak WebSocket over TLS. What they say is in `bench/peers/`.
 
-use super::dial;
+use super::dial::{self, Route};
 use super::stamp;
 use super::tally::Tally;
 use super::wire::Wire;
 use crate::limits::SOCKET_MESSAGE_BYTES_MAX;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -64,12 +62,12 @@ pub struct Live {
 /// # Errors
 ///
 /// Why the last attempt failed, in words.
-pub async fn open(address: SocketAddr, tls: &TlsConnector, dialect: Dialect, room: Uuid) -> Result<Live, String> {
-    dial::retried(|| open_once(address, tls, dialect, room)).await
+pub async fn open(route: &Route, is_slow: bool, dialect: Dialect, room: Uuid) -> Result<Live, String> {
+    dial::retried(|| open_once(route, is_slow, dialect, room)).await
 }
 
-async fn open_once(address: SocketAddr, tls: &TlsConnector, dialect: Dialect, room: Uuid) -> Result<Live, String> {
-    let (stream, wire) = dial::secured(address, tls).await?;
+async fn open_once(route: &Route, is_slow: bool, dialect: Dialect, room: Uuid) -> Result<Live, String> {
+    let (stream, wire) = route.secured(is_slow).await?;
     let path = match dialect {
         Dialect::Plain => format!("wss://localhost/?room={room}"),
         Dialect::SocketIo => format!("wss://localhost/socket.io/?EIO=4&transport=websocket&room={room}"),
@@ -88,6 +86,17 @@ async fn open_once(address: SocketAddr, tls: &TlsConnector, dialect: Dialect, ro
             Heard::Answer(text) => socket.send(Message::text(text)).await.map_err(|error| error.to_string())?,
             _ => {}
         }
+    }
+}
+
+impl Live {
+    /// Closes the WebSocket, and what is below it.
+    pub async fn leave(self) {
+        let mut socket = self.socket;
+        if socket.close(None).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+        dial::leave(socket.into_inner()).await;
     }
 }
 

@@ -35,17 +35,6 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// Ends the connection, one of many: of TCP, without the time in which a closed one still holds its port.
-    pub fn leave(&self) {
-        match self {
-            Self::Quic(connection) => connection.close(quinn::VarInt::from_u32(0), b""),
-            Self::Tcp(socket) => {
-                // Refused or not, it is closed when the last handle is dropped.
-                let _refused = socket2::SockRef::from(&**socket).set_linger(Some(std::time::Duration::ZERO));
-            }
-        }
-    }
-
     /// What it has carried; zeros where the system does not say.
     #[must_use]
     pub fn carried(&self) -> Carried {

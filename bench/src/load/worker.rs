@@ -59,14 +59,14 @@ pub fn run(share: &Share, ready: &std::sync::mpsc::Sender<Result<Vec<Ready>, Str
         }
     };
     runtime.block_on(async {
-        let dialer = match Dialer::new(&share.plan.protocol) {
+        let dialer = match Dialer::new(&share.plan.protocol, share.plan.scenario.tickets()) {
             Ok(dialer) => dialer,
             Err(why) => {
                 let _gone = ready.send(Err(why));
                 return;
             }
         };
-        if share.plan.scenario.activity == Activity::Join {
+        if let Activity::Join { .. } = share.plan.scenario.activity {
             if ready.send(Ok(Vec::new())).is_ok() {
                 join(share, &dialer).await;
                 let _dropped = finish.await;
@@ -92,7 +92,8 @@ async fn connect(share: &Share, dialer: &Dialer) -> Result<Vec<Ready>, String> {
             && let Some((n, index)) = waiting.next()
         {
             let (dialer, plan, index) = (dialer.clone(), Arc::clone(&share.plan), *index);
-            opening.spawn(async move { (index, dialer.open(n, &plan.sessions[index]).await) });
+            let is_slow = plan.scenario.is_slow(index as u32);
+            opening.spawn(async move { (index, dialer.open(n, &plan.sessions[index], is_slow).await) });
         }
         let Some(opened) = opening.join_next().await else { return Ok(ready) };
         let (index, live) = opened.map_err(|error| error.to_string())?;
@@ -137,21 +138,29 @@ async fn hold(opened: Opened, mut dues: mpsc::Receiver<u64>) {
 async fn join(share: &Share, dialer: &Dialer) {
     let mut joining: JoinSet<()> = JoinSet::new();
     for lane in 0..JOINING_MAX.min(share.sessions.len()) {
-        let (dialer, plan) = (dialer.clone(), Arc::clone(&share.plan));
         let mine: Vec<usize> = share.sessions.iter().copied().skip(lane).step_by(JOINING_MAX).collect();
         let tally = share.tally(&Arc::default());
-        joining.spawn(async move {
-            for index in mine.into_iter().cycle() {
-                let from_ns = tally.clock.now_ns();
-                if tally.clock.is_over(from_ns) {
-                    return;
-                }
-                match dialer.open(index, &plan.sessions[index]).await {
-                    Ok(opened) => tally.joined(from_ns, &opened.wire()),
-                    Err(why) => return tally.fault(format!("session {index}: {why}")),
-                }
-            }
-        });
+        // A client of its own, which finds no ticket but its own.
+        match dialer.of_another(share.plan.scenario.tickets()) {
+            Ok(dialer) => drop(joining.spawn(come_and_go(Arc::clone(&share.plan), mine, dialer, tally))),
+            Err(why) => tally.fault(why),
+        }
     }
     while joining.join_next().await.is_some() {}
+}
+
+async fn come_and_go(plan: Arc<Plan>, mine: Vec<usize>, dialer: Dialer, tally: Tally) {
+    for index in mine.into_iter().cycle() {
+        let from_ns = tally.clock.now_ns();
+        if tally.clock.is_over(from_ns) {
+            return;
+        }
+        match dialer.open(index, &plan.sessions[index], false).await {
+            Ok(opened) => {
+                tally.joined(from_ns);
+                opened.leave().await;
+            }
+            Err(why) => return tally.fault(format!("session {index}: {why}")),
+        }
+    }
 }

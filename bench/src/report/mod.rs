@@ -3,11 +3,14 @@
 mod summary;
 mod text;
 
-pub use summary::{median, medians, ratios, spread};
+pub use summary::{Median, Medians, Ratio, Ratios, Spread};
+pub(crate) use summary::{left_out, pairs, unpaired};
 
 use crate::control::Aside;
 use crate::histogram::{Latencies, Quantiles};
-use crate::limits::{ACHIEVED_MIN, CLIENTS_CORES_MAX, LAG_P99_MS_MAX, MEMORY_SESSIONS_MIN, OTHERS_CORES_MAX};
+use crate::limits::{
+    ACHIEVED_MIN, CLIENTS_CORES_MAX, KEEP_ALIVE, LAG_P99_MS_MAX, LATE, LATE_PART_MAX, MEMORY_SESSIONS_MIN, OTHERS_CORES_MAX,
+};
 use crate::machine::Machine;
 use crate::run::Round;
 use crate::scenario::{Activity, Scenario};
@@ -41,6 +44,12 @@ pub struct Report {
     pub server_threads: Vec<(String, f64)>,
     /// From due to received.
     pub latency: Quantiles,
+    /// Deliveries that were due while measured, to sessions whose latency is taken; 0 where nobody sends at fixed times.
+    pub due: u64,
+    /// How many of them came later than [`LATE`].
+    pub late: u64,
+    /// How many never came, or were not even sent.
+    pub missing: u64,
     /// From due to the reply, which Starling gives when the message is durable; `None` where the protocol has no replies.
     pub ack: Option<Quantiles>,
     /// From due to written by the harness; it is part of both.
@@ -67,8 +76,8 @@ pub struct Report {
     pub rss_peak: Option<u64>,
     /// What it grew by while measured, in bytes; negative if it shrank.
     pub rss_grown: Option<i64>,
-    /// What the connections, and the warm-up, added to it by the start of the measurement, for one connection, in bytes; `None` for
-    /// less than [`MEMORY_SESSIONS_MIN`] of them.
+    /// What it grew by from its start, before anything was in it, to the start of the measurement, for one connection, in bytes: users,
+    /// rooms and the warm-up are in it. `None` for less than [`MEMORY_SESSIONS_MIN`] connections.
     pub rss_per_connection: Option<f64>,
     /// Sessions that were connected and subscribed in a second; `None` where there are none.
     pub connects_per_s: Option<f64>,
@@ -127,10 +136,11 @@ impl Report {
         let seconds = result.measured_ns as f64 / 1e9;
         let per_s = |total: f64| if seconds > 0.0 { total / seconds } else { 0.0 };
         let server = round.server.as_ref();
+        let comes_and_goes = matches!(scenario.activity, Activity::Join { .. });
         let grown = round
             .rss_connected
             .zip(round.rss_before)
-            .filter(|_| scenario.sessions() >= MEMORY_SESSIONS_MIN && scenario.activity != Activity::Join)
+            .filter(|_| scenario.sessions() >= MEMORY_SESSIONS_MIN && !comes_and_goes)
             .map(|(connected, before)| connected.saturating_sub(before));
         let mut report = Self {
             target: round.target.clone(),
@@ -145,6 +155,9 @@ impl Report {
             database_cores: round.database.as_ref().map(crate::procfs::Usage::cores),
             server_threads: server.map(thread_parts).unwrap_or_default(),
             latency: result.latency.quantiles(),
+            due: result.due,
+            late: result.latency.count_above(LATE),
+            missing: result.due.saturating_sub(result.latency.count()),
             ack: result.ack.as_ref().map(Latencies::quantiles),
             lag: result.lag.quantiles(),
             server_packets_per_delivery: each(result.server_packets as f64),
@@ -159,10 +172,7 @@ impl Report {
             rss_peak: server.map(|usage| usage.rss_peak),
             rss_grown: server.zip(round.rss_connected).map(|(usage, from)| usage.rss as i64 - from as i64),
             rss_per_connection: grown.map(|bytes| bytes as f64 / sessions),
-            connects_per_s: round
-                .connect_ms
-                .filter(|_| scenario.activity != Activity::Join)
-                .map(|ms| sessions * 1_000.0 / (ms.max(1) as f64)),
+            connects_per_s: round.connect_ms.filter(|_| !comes_and_goes).map(|ms| sessions * 1_000.0 / (ms.max(1) as f64)),
             clients_cores: round.clients.cores(),
             clients_workers: round.workers,
             others_cores: round.others_cpu_s.map(per_s),
@@ -223,6 +233,13 @@ impl Report {
         if let Some(cores) = self.others_cores.filter(|cores| *cores > OTHERS_CORES_MAX) {
             warnings.push(format!("other processes used {:.0} % of a core: run it on a quiet machine", cores * 100.0));
         }
+        let silent = self.scenario.activity == Activity::Talk && self.scenario.sends_per_s <= 0.0;
+        if silent && !self.scenario.has_whole_keep_alives() {
+            warnings.push(format!(
+                "silent connections say something once in {} s: of a time that is no multiple of it some is not seen",
+                KEEP_ALIVE.as_secs()
+            ));
+        }
         if cfg!(debug_assertions) {
             warnings.push("this is a debug build: build with --release".to_owned());
         }
@@ -246,6 +263,18 @@ impl Report {
         if self.offered_per_s > 0.0 { self.achieved_per_s / self.offered_per_s } else { 1.0 }
     }
 
+    /// Whether deliveries came in time, but for [`LATE_PART_MAX`] of those that were due. What never came is late.
+    #[must_use]
+    pub fn is_in_time(&self) -> bool {
+        (self.late + self.missing) as f64 <= self.due as f64 * LATE_PART_MAX
+    }
+
+    /// Whether its figures count: what a round that failed has measured is something else.
+    #[must_use]
+    pub const fn counts(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// A figure of latency, where latencies were taken.
     fn taken(&self, ms: f64) -> Option<f64> {
         (self.latency.count > 0).then_some(ms)
@@ -260,7 +289,7 @@ fn thread_parts(usage: &crate::procfs::Usage) -> Vec<(String, f64)> {
 
 fn operations(round: &Round, seconds: f64) -> Option<Operations> {
     let name = match round.scenario.activity {
-        Activity::Join => "join",
+        Activity::Join { .. } => "join",
         Activity::Closed { .. } => "durable send",
         Activity::Talk | Activity::Storm | Activity::Slow { .. } | Activity::Mixed => return None,
     };

@@ -107,7 +107,7 @@ fn idle_has_no_deliveries_and_no_division_by_them() {
 #[test]
 fn operations_are_what_joins_and_closed_loops_count() {
     let mut joins = round(0);
-    joins.scenario = Scenario::joins();
+    joins.scenario = Scenario::joins(false);
     joins.result.done = 8_000;
     let report = Report::of(&joins, 1);
     let operations = report.operations.as_ref().unwrap();
@@ -144,11 +144,84 @@ fn what_goes_on_beside_is_shown() {
     assert!(text.contains("history, 2.0/s") && text.contains("typing, 5.0/s"), "{text}");
 }
 
+/// Rounds with so many deliveries each; fewer than 380,000 are too few.
+fn rounds(target: &str, deliveries: &[u64]) -> Vec<Report> {
+    let report =
+        |(number, deliveries): (u32, &u64)| Report::of(&Round { target: target.to_owned(), ..round(*deliveries) }, number);
+    (1..).zip(deliveries).map(report).collect()
+}
+
 #[test]
 fn rounds_are_summed_up_by_their_medians() {
-    let reports: Vec<Report> = [400_000, 390_000, 398_000].into_iter().map(|n| Report::of(&round(n), 1)).collect();
-    assert_eq!(medians(&reports[..1]), None);
-    let text = medians(&reports).unwrap();
-    assert!(text.contains("19900.00 (19500.00 to 20000.00)"), "{text}");
-    assert_eq!(median(&[1.0, 2.0]), 1.5);
+    let reports = rounds("starling", &[400_000, 390_000, 398_000]);
+    assert_eq!(Medians::of(&reports[..1]), None);
+    let text = Medians::of(&reports).unwrap().to_string();
+    assert!(text.contains("3 rounds") && text.contains("19900.00 (19500.00 to 20000.00)"), "{text}");
+    assert_eq!(Spread::of([1.0, 2.0].into_iter()).unwrap().median, 1.5);
+    assert_eq!(Spread::of(std::iter::empty()), None);
+}
+
+#[test]
+fn rounds_that_failed_are_named_and_left_out() {
+    let reports = rounds("starling", &[400_000, 100_000, 390_000, 398_000]);
+    let medians = Medians::of(&reports).unwrap();
+    assert_eq!((medians.rounds, &medians.failed[..]), (3, &[2][..]));
+    let text = medians.to_string();
+    assert!(text.contains("19900.00 (19500.00 to 20000.00)") && text.contains("without round 2, FAILED"), "{text}");
+    let of_nothing = Medians::of(&rounds("starling", &[1, 2])).unwrap();
+    assert!(of_nothing.rounds == 0 && of_nothing.medians.is_empty(), "{of_nothing}");
+}
+
+#[test]
+fn ratios_are_of_rounds_that_both_sides_have() {
+    let ours = rounds("starling", &[400_000, 100_000, 400_000, 400_000]);
+    let mut theirs = rounds("peer", &[380_000, 380_000, 200_000, 384_000]);
+    let ratios = Ratios::of(&[ours.clone(), theirs.clone()]);
+    assert_eq!((ratios.len(), &ratios[0].failed[..], ratios[0].peer.as_str()), (1, &[2, 3][..], "peer"));
+    let deliveries = ratios[0].ratios.iter().find(|ratio| ratio.figure == "deliveries/s").unwrap();
+    assert_eq!(deliveries.rounds.iter().map(|(round, _)| *round).collect::<Vec<_>>(), [1, 4]);
+    assert!((deliveries.spread.highest - 400.0 / 380.0).abs() < 1e-9, "{deliveries:?}");
+    // A round that could not even be run is one that failed.
+    theirs.remove(0);
+    assert_eq!(Ratios::of(&[ours.clone(), theirs])[0].failed, [1, 2, 3]);
+    assert!(Ratios::of(&[ours]).is_empty());
+    let line = serde_json::to_string(&ratios[0]).unwrap();
+    assert!(line.contains("\"failed\":[2,3]") && line.contains("\"rounds\":[[1,1.05"), "{line}");
+}
+
+#[test]
+fn comparisons_are_of_rounds_that_both_sides_have() {
+    let load = crate::pairs::Load { deliveries_per_s: 20_000.0, idle_connections: 100, beside_per_s: 1.0 };
+    let comparison = crate::pairs::Pair::Durability.comparison(&load);
+    let (with, without) = (rounds("durable", &[400_000, 390_000, 1]), rounds("no sync", &[400_000, 2, 390_000]));
+    let compared = crate::pairs::Compared::of(&comparison, &with, &without).unwrap();
+    assert_eq!((compared.rounds.len(), compared.rounds[0].0, &compared.failed[..]), (1, 1, &[2, 3][..]));
+    assert!(compared.to_string().contains("without round 2, 3, FAILED"), "{compared}");
+    assert!(crate::pairs::Compared::of(&comparison, &with[2..], &without[2..]).is_none());
+}
+
+#[test]
+fn what_never_came_is_late() {
+    let of = |late: u64, in_time: u64| {
+        let mut rounds = round(400_000);
+        rounds.result.latency = Latencies::default();
+        (0..late).for_each(|_| rounds.result.latency.record_ns(150_000_000));
+        (0..in_time).for_each(|_| rounds.result.latency.record_ns(5_000_000));
+        rounds.result.due = 1_000;
+        Report::of(&rounds, 1)
+    };
+    let report = of(4, 990);
+    assert_eq!((report.due, report.late, report.missing), (1_000, 4, 6));
+    assert!(report.keeps_up() && report.to_string().contains("4 took over 100 ms, 6 never came (1.00 %)"), "{report}");
+    assert!(!of(11, 989).keeps_up() && !of(0, 989).keeps_up() && of(0, 990).keeps_up());
+    assert!(!Report::of(&round(100_000), 1).keeps_up());
+}
+
+#[test]
+fn silent_connections_are_measured_for_whole_keep_alives() {
+    let warned = |seconds: f64| {
+        let idle = Round { scenario: Scenario::idle(2_000).timed(1.0, seconds), ..round(0) };
+        Report::of(&idle, 1).warnings.iter().any(|warning| warning.contains("once in 20 s"))
+    };
+    assert!(warned(6.0) && warned(30.0) && !warned(20.0) && !warned(40.0));
 }

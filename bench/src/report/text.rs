@@ -2,6 +2,7 @@
 
 use super::Report;
 use crate::histogram::Quantiles;
+use crate::limits::LATE;
 use crate::scenario::Activity;
 use std::fmt;
 
@@ -24,6 +25,14 @@ impl Report {
         match self.latency.count {
             0 => writeln!(f, "  latency        none was taken")?,
             count => writeln!(f, "  latency        {} (due to received, {count} of them)", quantiles(&self.latency))?,
+        }
+        if self.due > 0 {
+            let (late_ms, part) = (LATE.as_millis(), (self.late + self.missing) as f64 / self.due as f64 * 100.0);
+            let (due, late, missing) = (self.due, self.late, self.missing);
+            writeln!(
+                f,
+                "  in time        {due} were due; {late} took over {late_ms} ms, {missing} never came ({part:.2} %)"
+            )?;
         }
         match &self.ack {
             Some(ack) => writeln!(f, "  ack            {} (due to reply)", quantiles(ack))?,
@@ -53,7 +62,7 @@ impl Report {
             (None, Activity::Closed { .. }) => writeln!(f, "  batch          not known")?,
             (None, _) => {}
         }
-        if self.scenario.activity == Activity::Join {
+        if let Activity::Join { .. } = self.scenario.activity {
             writeln!(f, "  latency        {} (start to subscribed)", quantiles(&self.latency))?;
         }
         Ok(())
@@ -115,7 +124,7 @@ impl fmt::Display for Report {
         writeln!(f, ", {rate:.0} sends/s of {bytes} bytes, {} s after {} s", s.measure_s, s.warmup_s)?;
         self.fmt_operations(f)?;
         match s.activity {
-            Activity::Join => {}
+            Activity::Join { .. } => {}
             Activity::Talk if s.sends_per_s <= 0.0 => self.fmt_idle(f)?,
             _ => self.fmt_load(f)?,
         }

@@ -11,11 +11,26 @@ use crate::limits::SERVER_START_TIMEOUT;
 use crate::scenario::Scenario;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Time between two looks at whether a broker listens.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The first version of nats-server that knows `handshake_first`.
+const NATS_MIN: Version = [2, 10, 4];
+/// The version that is brought.
+const NATS_BROUGHT: &str = "v2.12.2";
+
+/// Major, minor and patch.
+type Version = [u32; 3];
+
+/// The version that a program says it is, such as `nats-server: v2.10.7`.
+fn version(said: &str) -> Option<Version> {
+    let (_, numbers) = said.trim().rsplit_once('v')?;
+    let mut numbers = numbers.splitn(3, '.').map(|number| number.split(['-', '+']).next()?.parse().ok());
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
+}
 
 /// A broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +60,29 @@ impl Kind {
     fn install(self, folder: &Path) -> String {
         match self {
             Self::Nats => {
-                format!("GOBIN={} go install github.com/nats-io/nats-server/v2@latest", folder.display())
+                format!("GOBIN={} go install github.com/nats-io/nats-server/v2@{NATS_BROUGHT}", folder.display())
             }
             Self::Mosquitto => "apt-get install mosquitto".to_owned(),
         }
+    }
+
+    /// Checks that it knows all that its configuration says.
+    fn check(self, binary: &Path, folder: &Path) -> Result<(), BenchError> {
+        if self != Self::Nats {
+            return Ok(());
+        }
+        let said = Command::new(binary).arg("--version").stdin(Stdio::null()).output();
+        let said = said.map_err(BenchError::io(binary.display().to_string()))?.stdout;
+        let said = String::from_utf8_lossy(&said);
+        if version(&said).is_some_and(|version| version >= NATS_MIN) {
+            return Ok(());
+        }
+        let ([major, minor, patch], place) = (NATS_MIN, binary.display());
+        Err(BenchError::Peer(format!(
+            "{place} says {:?}, and must be {major}.{minor}.{patch} or later: `{}`",
+            said.trim(),
+            self.install(folder)
+        )))
     }
 
     const fn protocol(self, address: SocketAddr, ca_pem: String) -> Protocol {
@@ -88,7 +122,7 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`BenchError::Peer`] where it is missing, with the command that brings it.
+    /// [`BenchError::Peer`] where it is missing or too old, with the command that brings it.
     pub fn new(kind: Kind, folder: &Path, cores: Option<String>) -> Result<Self, BenchError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let places = [folder.to_owned()].into_iter().chain(std::env::split_paths(&path)).chain([PathBuf::from("/usr/sbin")]);
@@ -96,6 +130,7 @@ impl Broker {
             .map(|place| place.join(kind.binary()))
             .find(|binary| binary.is_file())
             .ok_or_else(|| BenchError::Peer(format!("{} is missing: `{}`", kind.binary(), kind.install(folder))))?;
+        kind.check(&binary, folder)?;
         Ok(Self { kind, binary, cores })
     }
 }
@@ -107,6 +142,10 @@ impl Target for Broker {
 
     fn refuses(&self, scenario: &Scenario) -> Option<&'static str> {
         refused_by_peers(scenario)
+    }
+
+    fn is_over_tcp(&self) -> bool {
+        true
     }
 
     fn start(&self) -> Result<Box<dyn Running>, BenchError> {
@@ -149,14 +188,36 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// A program that says only its version.
+    fn program(folder: &Path, said: &str) {
+        let binary = folder.join("nats-server");
+        std::fs::write(&binary, format!("#!/bin/sh\necho '{said}'\n")).unwrap();
+        let mut permissions = std::fs::metadata(&binary).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
+        std::fs::set_permissions(&binary, permissions).unwrap();
+    }
+
     #[test]
     fn a_broker_is_found_in_its_folder() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("nats-server"), "").unwrap();
+        program(folder.path(), "nats-server: v2.12.2");
         let broker = Broker::new(Kind::Nats, folder.path(), None).unwrap();
         assert_eq!(broker.binary, folder.path().join("nats-server"));
         assert!(Kind::Mosquitto.install(folder.path()).contains("apt-get install mosquitto"));
-        assert!(Kind::Nats.install(folder.path()).contains("go install"));
+    }
+
+    #[test]
+    fn a_broker_that_is_too_old_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        for said in ["nats-server: v2.9.25", "nats-server: v2.10.3", "no such flag"] {
+            program(folder.path(), said);
+            let error = Broker::new(Kind::Nats, folder.path(), None).map(|_| ()).unwrap_err().to_string();
+            assert!(
+                error.contains(said) && error.contains("go install github.com/nats-io/nats-server/v2@v2.12.2"),
+                "{error}"
+            );
+        }
+        assert_eq!(version("nats-server: v2.11.0-RC.1"), Some([2, 11, 0]));
     }
 
     #[test]

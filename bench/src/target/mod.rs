@@ -59,7 +59,7 @@ const fn refused_by_peers(scenario: &Scenario) -> Option<&'static str> {
         Activity::Closed { .. } => Some("it stores nothing, so that no send is durable"),
         Activity::Storm => Some("it keeps nothing that a client could resume from"),
         Activity::Mixed => Some("it has no typing, presence, read marks or history"),
-        Activity::Talk | Activity::Join | Activity::Slow { .. } => None,
+        Activity::Talk | Activity::Join { .. } | Activity::Slow { .. } => None,
     }
 }
 
@@ -85,6 +85,11 @@ pub trait Target {
     /// Why a scenario makes no sense for it; `None` where it does.
     fn refuses(&self, _scenario: &Scenario) -> Option<&'static str> {
         None
+    }
+
+    /// Whether its sessions are TCP connections, each of which takes open files.
+    fn is_over_tcp(&self) -> bool {
+        false
     }
 
     /// Starts a fresh one, or takes the one that runs.
@@ -173,7 +178,7 @@ mod tests {
         for scenario in [Scenario::durable_sends(500, 8), Scenario::storm(1.0), Scenario::mixed_day(1.0)] {
             assert!(refused_by_peers(&scenario).is_some(), "{}", scenario.name);
         }
-        for scenario in [Scenario::one_room(1.0), Scenario::idle(100), Scenario::joins(), Scenario::slow_readers(1.0)] {
+        for scenario in [Scenario::one_room(1.0), Scenario::idle(100), Scenario::joins(false), Scenario::slow_readers(1.0)] {
             assert_eq!(refused_by_peers(&scenario), None, "{}", scenario.name);
         }
     }

@@ -120,6 +120,10 @@ impl Target for Peer {
         refused_by_peers(scenario)
     }
 
+    fn is_over_tcp(&self) -> bool {
+        self.kind != Kind::FloorQuic
+    }
+
     fn start(&self) -> Result<Box<dyn Running>, BenchError> {
         let failed = |why: String| BenchError::Peer(format!("{}: {why}", self.name()));
         let data = tempfile::Builder::new().prefix("starling-bench-").tempdir().map_err(BenchError::io("a folder"))?;

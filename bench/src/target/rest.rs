@@ -1,4 +1,7 @@
 //! Users and rooms over Starling's REST interface (docs/rest.md).
+//!
+//! Registering logs a user in: its answer has the tokens that `/v1/auth/login` would give, made and checked in the same way. A login of
+//! its own would only add a second Argon2 hash for each user, before anything is measured.
 
 use crate::error::BenchError;
 use crate::limits::{REGISTER_IN_FLIGHT, REST_ATTEMPTS, REST_IN_FLIGHT, REST_TIMEOUT};

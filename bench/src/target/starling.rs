@@ -9,6 +9,7 @@ use crate::error::BenchError;
 use crate::limits::{SERVER_START_TIMEOUT, SERVER_STOP_TIMEOUT};
 use crate::scenario::Scenario;
 use mongo_server::Database;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -36,8 +37,16 @@ const NO_RATES: [&str; 16] = [
     "127.0.0.1",
 ];
 
-/// Settings of the environment that would make it another server.
-const ENVIRONMENT: [&str; 5] = ["STARLING_CONFIG", "JWT_SECRET", "MONGODB_URI", "MSG_BROKER_URL", "PORT"];
+/// Settings of the environment without the server's prefix.
+const ENVIRONMENT: [&str; 4] = ["JWT_SECRET", "MONGODB_URI", "MSG_BROKER_URL", "PORT"];
+/// What all others begin with.
+const ENVIRONMENT_PREFIX: &str = "STARLING_";
+
+/// Whether a variable of the environment would make it another server.
+fn is_setting(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with(ENVIRONMENT_PREFIX) || ENVIRONMENT.contains(&&*name)
+}
 
 /// Where a server listens, and whom to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +140,7 @@ impl Target for Own {
         command.args(NO_RATES).args(["--port", "0", "--quic-port", "0", "--data"]).arg(&store).args(&self.arguments);
         // No starling.toml of the folder that the harness was started in.
         command.current_dir(data.path()).stdin(Stdio::null()).stderr(stderr);
-        for name in ENVIRONMENT {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
             command.env_remove(name);
         }
         let stored = self.mongo.as_ref().map(Stored::new).transpose()?;
@@ -262,6 +271,14 @@ mod tests {
         let said = "echo 'Starling 0.1.0'; echo '  QUIC  127.0.0.1:4433  (ALPN starling/1)'; echo '  REST  http://127.0.0.1:8080  (docs)'";
         let process = Process::spawn(std::process::Command::new("sh").args(["-c", said])).unwrap();
         assert_eq!(addresses(&process), Some(("127.0.0.1:4433".parse().unwrap(), "http://127.0.0.1:8080".to_owned())));
+    }
+
+    #[test]
+    fn no_setting_of_the_environment_is_handed_on() {
+        for name in ["STARLING_CONFIG", "STARLING_FLUSH_US_PER_READER", "MONGODB_URI", "PORT"] {
+            assert!(is_setting(OsStr::new(name)), "{name}");
+        }
+        assert!(!is_setting(OsStr::new("PATH")) && !is_setting(OsStr::new("PORTS")));
     }
 
     #[test]
