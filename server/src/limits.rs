@@ -97,6 +97,8 @@ pub const STORE_CONFLICT_EVENTS_MAX: usize = 200;
 pub const STORE_PAGE_EVENTS_MAX: u64 = client_protocol::limits::REPLAY_EVENTS_MAX;
 /// Threads that serve the world's reads.
 pub const STORE_READ_THREADS: usize = 2;
+/// Reads that one of them is handed at a time.
+pub const STORE_READ_LOT: usize = 8;
 /// Threads of the database for flushes and compactions.
 pub const STORE_WORKERS: usize = 2;
 /// Account changes and queries that run at a time; others wait.
@@ -238,6 +240,10 @@ pub const LOGINS_PER_USER_MAX: usize = 64;
 pub const JWT_SECRET_BYTES_MIN: usize = 32;
 /// Clocks of servers that share a signing key may differ by this much, in seconds.
 pub const TOKEN_LEEWAY_S: u64 = 5;
+/// Access tokens that are remembered to be good.
+pub const KNOWN_TOKENS_MAX: usize = 65_536;
+/// Time between two looks for those that have ended, in milliseconds, when there is no room.
+pub const KNOWN_TOKENS_SWEEP_MS: u64 = 10_000;
 /// Logins that are remembered to be live.
 pub const LIVE_LOGINS_MAX: usize = 65_536;
 /// How long a login is taken for live without asking the store.

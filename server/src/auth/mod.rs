@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod fields;
+mod known;
 mod live;
 pub mod password;
 pub mod ratelimit;

@@ -4,6 +4,8 @@
 //! A token says who (`sub`), by which login (`sid`), of and for whom (`iss`, `aud`), from when to when (`nbf`, `exp`); each of these must
 //! be there. It says nothing of what the user may do.
 
+use super::known::KnownTokens;
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::keys::{JwtKey, Keys};
 use crate::limits::{ACCESS_TOKEN_LIFETIME, TOKEN_LEEWAY_S};
@@ -85,6 +87,7 @@ pub struct Tokens {
     validation: Validation,
     lifetime: Duration,
     jwks: serde_json::Value,
+    known: KnownTokens,
 }
 
 impl fmt::Debug for Tokens {
@@ -140,6 +143,7 @@ impl Tokens {
             validation: validation(Algorithm::EdDSA),
             lifetime: lifetime.min(ACCESS_TOKEN_LIFETIME),
             jwks: serde_json::json!({ "keys": known.iter().map(|(_, (_, jwk))| jwk).collect::<Vec<_>>() }),
+            known: KnownTokens::default(),
         }
     }
 
@@ -153,6 +157,7 @@ impl Tokens {
             validation: validation(Algorithm::HS256),
             lifetime: lifetime.min(ACCESS_TOKEN_LIFETIME),
             jwks: serde_json::json!({ "keys": [] }),
+            known: KnownTokens::default(),
         }
     }
 
@@ -192,6 +197,17 @@ impl Tokens {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
+        let hash = KnownTokens::hash(token);
+        if let Some(claims) = self.known.claims(&hash) {
+            let ends_ms = claims.expires_ms.saturating_add(TOKEN_LEEWAY_S * 1_000);
+            return if now_ms() < ends_ms { Ok(claims) } else { Err(TokenError::Expired) };
+        }
+        let claims = self.check(token)?;
+        self.known.remember(hash, claims, now_ms());
+        Ok(claims)
+    }
+
+    fn check(&self, token: &str) -> Result<Claims, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         // Extensions that must be understood (RFC 7515 section 4.1.11): there is none that we know.
         if header.alg != self.header.alg || header.crit.is_some() {

@@ -49,6 +49,8 @@ fn transport() -> TransportConfig {
         .send_window(QUIC_SEND_WINDOW)
         .datagram_receive_buffer_size(Some(QUIC_DATAGRAM_BUFFER))
         .datagram_send_buffer_size(QUIC_DATAGRAM_BUFFER)
+        // What is said is small: four full-size probes at each connection's start cost more than the smaller packets of a long answer.
+        .mtu_discovery_config(None)
         .ack_frequency_config(Some(AckFrequencyConfig::default()))
         .max_idle_timeout(IdleTimeout::try_from(QUIC_IDLE_TIMEOUT).ok());
     transport

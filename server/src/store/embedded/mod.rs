@@ -99,7 +99,7 @@ impl Shared {
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
-    reads: Sender<ReadJob>,
+    reads: crossbeam_channel::Sender<ReadJob>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -142,11 +142,10 @@ impl EmbeddedStore {
     fn start(shared: Arc<Shared>) -> Result<Self, StoreError> {
         let writer = Writer::new(Arc::clone(&shared))?;
         let (jobs, jobs_taken) = channel();
-        let (reads, reads_taken) = channel();
+        let (reads, reads_taken) = crossbeam_channel::unbounded();
         let mut threads = vec![spawn("store-writer", move || writer.run(&jobs_taken))?];
-        let reads_taken = Arc::new(Mutex::new(reads_taken));
         for _ in 0..STORE_READ_THREADS {
-            let (shared, reads_taken) = (Arc::clone(&shared), Arc::clone(&reads_taken));
+            let (shared, reads_taken) = (Arc::clone(&shared), reads_taken.clone());
             threads.push(spawn("store-read", move || read::run(&shared, &reads_taken))?);
         }
         Ok(Self { shared, jobs, reads, threads: Mutex::new(threads) })

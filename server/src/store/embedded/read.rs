@@ -11,23 +11,23 @@ use client_protocol::{RoomId, SessionId};
 use components::edge::{Found, Read, ReadRequest, Record, RoomSnapshot, StoreReply, Target};
 use components::limits::HYDRATE_TAIL_EVENTS;
 use components::rows::{AccountRow, MemberRow, RoomRow};
-use std::sync::mpsc::Receiver;
-use std::sync::{Mutex, PoisonError};
+use crossbeam_channel::Receiver;
 
-/// A read to serve; `None` ends one thread.
-pub(super) type ReadJob = Option<ReadRequest>;
+/// Reads to serve, answered together; `None` ends one thread.
+pub(super) type ReadJob = Option<Vec<ReadRequest>>;
 
 /// Serves reads until told to end.
-pub(super) fn run(shared: &Shared, jobs: &Mutex<Receiver<ReadJob>>) {
+pub(super) fn run(shared: &Shared, jobs: &Receiver<ReadJob>) {
     let _stop = crate::stop::StopOnPanic("a thread of the store");
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Some(request)) = job else { return };
-        let found = serve(shared, &request.read).unwrap_or_else(|error| {
-            tracing::error!(read = ?request.read, %error, "a read failed");
-            Found::Unavailable
+    while let Ok(Some(requests)) = jobs.recv() {
+        let replies = requests.into_iter().map(|request| {
+            let found = serve(shared, &request.read).unwrap_or_else(|error| {
+                tracing::error!(read = ?request.read, %error, "a read failed");
+                Found::Unavailable
+            });
+            StoreReply::Read(request.token, found)
         });
-        shared.answer(vec![StoreReply::Read(request.token, found)]);
+        shared.answer(replies.collect());
     }
 }
 

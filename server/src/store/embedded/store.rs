@@ -2,7 +2,7 @@
 
 use super::writer::{self, Erase, Job};
 use super::{EmbeddedStore, accounts, check, dump, erase, history, logins, query, search};
-use crate::limits::STORE_READ_THREADS;
+use crate::limits::{STORE_READ_LOT, STORE_READ_THREADS};
 use crate::store::check::RoomCheck;
 use crate::store::dump::{DumpCursor, DumpPage, Item};
 use crate::store::{
@@ -43,8 +43,10 @@ impl Store for EmbeddedStore {
         if !work.levels.is_empty() {
             taken &= self.jobs.send(Job::Levels(work.levels)).is_ok();
         }
-        for read in work.reads {
-            taken &= self.reads.send(Some(read)).is_ok();
+        // Most ticks have few: to wake a thread for each would cost more than they do.
+        let mut reads = work.reads.into_iter().peekable();
+        while reads.peek().is_some() {
+            taken &= self.reads.send(Some(reads.by_ref().take(STORE_READ_LOT).collect())).is_ok();
         }
         if !taken {
             tracing::error!("work was submitted after the store was closed");
