@@ -35,7 +35,7 @@ fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
     s.tick();
     assert_eq!(s.last_sends, 200);
     s.post(a, room, "second");
-    s.advance(25);
+    s.advance(45);
     assert_eq!(s.client(readers[0]).texts(room), ["first"]);
     s.post(a, room, "third");
     s.advance(6);
