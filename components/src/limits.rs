@@ -14,13 +14,14 @@ pub const APPEND_BYTES_MAX: usize = 256 * 1024;
 pub const APPEND_CONFLICTS_MAX: u32 = 3;
 /// Sends (session, frame) in one hand-over to an edge.
 pub const SLOT_SENDS_MAX: usize = 256;
-/// A room with more readers than go into one hand-over is handed out over its flush interval, in pieces of so many sends at least, so
-/// that others do not wait behind it.
-pub const FLUSH_PIECE_SENDS_MIN: usize = 64;
+/// A room with more readers than go into one hand-over is handed out over its flush interval, in pieces, so that others do not wait
+/// behind it: so many readers are served at once, the others as time goes by.
+pub const FLUSH_PIECE_READERS_MIN: usize = 64;
 /// Between two such pieces, in microseconds.
 pub const FLUSH_PIECE_US: u64 = 4_000;
-/// Chunks that one session gets in one hand-over; more wait for the next.
-pub const SLOT_CHUNKS_PER_SESSION_MAX: usize = 2;
+/// Chunks of a room that one session gets in one hand-over, if they are small: none follows on [`CHUNK_BYTES_MAX`]. More wait for the
+/// next. A busy room that is handed out over its interval has a chunk for each piece.
+pub const SLOT_CHUNKS_PER_SESSION_MAX: usize = 64;
 /// Bytes of events after which one session gets no more in a hand-over, of however many rooms: the rest waits for the next.
 pub const SLOT_SESSION_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of encoded recent events that a room keeps.
@@ -57,7 +58,7 @@ pub const NET_CHANGE_INTERVAL_US: u64 = 1_000_000;
 pub const PAGE_RETRY_US: u64 = 100_000;
 
 const _: () = assert!(APPEND_BYTES_MAX > CHUNK_BYTES_MAX);
-const _: () = assert!(SLOT_SESSION_BYTES_MAX > SLOT_CHUNKS_PER_SESSION_MAX * CHUNK_BYTES_MAX);
+const _: () = assert!(SLOT_SESSION_BYTES_MAX > 2 * CHUNK_BYTES_MAX);
 const _: () = assert!(HOT_LOG_ROOM_BYTES_MAX > 4 * CHUNK_BYTES_MAX);
 const _: () = assert!(PAGES_MAX > ROOM_PAGES_MAX);
 const _: () = assert!(ROOM_QUEUE_MAX > APPEND_EVENTS_MAX && ROOM_QUEUE_MAX > OPEN_REQUESTS_MAX);

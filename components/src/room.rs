@@ -154,8 +154,8 @@ pub struct Subscribers {
     pub again: bool,
     /// The head of the log when the pass began.
     pub pass_head: u64,
-    /// When the pass under way last handed something out, monotonic microseconds.
-    pub sliced_us: u64,
+    /// Readers who got something in the pass under way.
+    pub pass_served: usize,
     /// When the last pass that came to its end began, monotonic microseconds.
     pub flushed_us: u64,
     /// When the pass under way began, monotonic microseconds.

@@ -12,14 +12,14 @@ use bevy_app::{App, Plugin};
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 use bytes::Bytes;
-use client_protocol::limits::REPLAY_EVENTS_MAX;
+use client_protocol::limits::{CHUNK_BYTES_MAX, REPLAY_EVENTS_MAX};
 use client_protocol::room::{Reset, SubscriptionEnded, reset_reason};
 use client_protocol::tail::EmptyTail;
 use client_protocol::{Code, RoomId, ServerFrame};
 use components::catch_up::{CatchUp, Page, Pages};
 use components::edge::{SessionHandle, Slot};
 use components::limits::{
-    FLUSH_PIECE_SENDS_MIN, FLUSH_PIECE_US, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX,
+    FLUSH_PIECE_READERS_MIN, FLUSH_PIECE_US, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX,
 };
 use components::room::{HotLog, Room, RoomIndex, RoomState, Subscriber, Subscribers};
 use components::rows::membership;
@@ -78,17 +78,17 @@ fn interval_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
     (subscribers.list.len() as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max)
 }
 
-/// How many sends of a room go into this hand-over. What is handed out at once makes everybody else on the server wait, and comes back as
-/// acknowledgements at once: a large room takes its whole interval for it.
-fn piece(subscribers: &Subscribers, now_us: u64, tuning: &Tuning) -> usize {
+/// How many readers of a room may have had something by now, in a pass that is under way. What is handed out at once makes everybody else
+/// on the server wait, and comes back as acknowledgements at once: a large room takes its whole interval for it. Readers are counted, not
+/// sends: a pass takes no longer where each of them gets more.
+fn readers_by_now(subscribers: &Subscribers, now_us: u64, tuning: &Tuning) -> usize {
     let readers = subscribers.list.len();
     let interval_us = interval_us(subscribers, tuning);
     if readers <= SLOT_SENDS_MAX || interval_us == 0 {
-        return SLOT_SENDS_MAX;
+        return usize::MAX;
     }
-    let since_us = if subscribers.resume_at == 0 { 0 } else { now_us - subscribers.sliced_us.min(now_us) };
-    let due = (readers as u64).saturating_mul(since_us) / interval_us;
-    usize::try_from(due).unwrap_or(SLOT_SENDS_MAX).clamp(FLUSH_PIECE_SENDS_MIN, SLOT_SENDS_MAX)
+    let due = (readers as u64).saturating_mul(now_us - subscribers.pass_us.min(now_us)) / interval_us;
+    usize::try_from(due).unwrap_or(usize::MAX).saturating_add(FLUSH_PIECE_READERS_MIN)
 }
 
 /// Has a room looked at in this tick.
@@ -215,20 +215,20 @@ impl Flushing<'_, '_> {
         let mut ended = Vec::new();
         let mut needed = BTreeSet::new();
         let mut last = None;
-        let piece_end = self.slot.events_sent + piece(subscribers, now_us, &self.node.tuning);
-        subscribers.sliced_us = now_us;
         let mut at = std::mem::take(&mut subscribers.resume_at).min(subscribers.list.len());
         if at == 0 {
-            (subscribers.pass_us, subscribers.pass_head) = (now_us, state.row.head);
+            (subscribers.pass_us, subscribers.pass_head, subscribers.pass_served) = (now_us, state.row.head, 0);
         }
+        let by_now = readers_by_now(subscribers, now_us, &self.node.tuning);
         while at < subscribers.list.len() {
-            if self.slot.events_sent >= SLOT_SENDS_MAX.min(piece_end) {
+            let is_full = self.slot.events_sent >= SLOT_SENDS_MAX;
+            if is_full || subscribers.pass_served >= by_now {
                 subscribers.resume_at = at;
                 subscribers.again |= next_us.is_some();
-                let is_full = self.slot.events_sent >= SLOT_SENDS_MAX;
                 next_us = Some(if is_full { now_us } else { now_us + FLUSH_PIECE_US });
                 break;
             }
+            let sent_before = self.slot.events_sent;
             match self.serve(&mut subscribers.list[at], (entity, room), state, hot, &mut last) {
                 Served::Level | Served::Waits => {}
                 Served::More => next_us = Some(now_us),
@@ -237,6 +237,7 @@ impl Flushing<'_, '_> {
                 }
                 Served::Ended => ended.push(at),
             }
+            subscribers.pass_served += usize::from(self.slot.events_sent > sent_before);
             at += 1;
         }
         let whole_pass = subscribers.resume_at == 0;
@@ -293,8 +294,9 @@ impl Flushing<'_, '_> {
             self.leave_catch_up(subscriber.session, entity);
             return Served::Level;
         }
+        let bytes_end = handed_bytes + CHUNK_BYTES_MAX;
         for _ in 0..SLOT_CHUNKS_PER_SESSION_MAX {
-            if subscriber.next_seq > until {
+            if subscriber.next_seq > until || handed_bytes >= bytes_end {
                 break;
             }
             let known = last.filter(|last| last.from == subscriber.next_seq && last.until == until);
