@@ -74,7 +74,7 @@ pub fn client(ca_pem: &str, tickets: Tickets) -> Result<rustls::ClientConfig, St
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rustls::{CipherSuite, ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
+    use rustls::{CipherSuite, ClientConnection, ConnectionCommon, HandshakeKind, ServerConfig, ServerConnection, SideData};
 
     /// A server that prefers AES-256, as many do, and hands out tickets; and its certificate.
     fn server() -> (Arc<ServerConfig>, String) {
@@ -91,29 +91,26 @@ mod tests {
         (Arc::new(config), made.cert.pem())
     }
 
+    /// Takes what one side has to say to the other.
+    fn pass_on(from: &mut ConnectionCommon<impl SideData>, to: &mut ConnectionCommon<impl SideData>) {
+        let mut bytes = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut bytes).unwrap();
+        }
+        let mut bytes = &bytes[..];
+        while !bytes.is_empty() {
+            to.read_tls(&mut bytes).unwrap();
+            to.process_new_packets().unwrap();
+        }
+    }
+
     /// A handshake in memory: what sort it was, and the cipher suite.
     fn shake(client: &Arc<rustls::ClientConfig>, server: &Arc<ServerConfig>) -> (HandshakeKind, CipherSuite) {
         let mut client = ClientConnection::new(Arc::clone(client), "localhost".try_into().unwrap()).unwrap();
         let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
         while client.wants_write() || server.wants_write() {
-            let mut bytes = Vec::new();
-            while client.wants_write() {
-                client.write_tls(&mut bytes).unwrap();
-            }
-            let mut bytes = &bytes[..];
-            while !bytes.is_empty() {
-                server.read_tls(&mut bytes).unwrap();
-                server.process_new_packets().unwrap();
-            }
-            let mut bytes = Vec::new();
-            while server.wants_write() {
-                server.write_tls(&mut bytes).unwrap();
-            }
-            let mut bytes = &bytes[..];
-            while !bytes.is_empty() {
-                client.read_tls(&mut bytes).unwrap();
-                client.process_new_packets().unwrap();
-            }
+            pass_on(&mut client, &mut server);
+            pass_on(&mut server, &mut client);
         }
         (client.handshake_kind().unwrap(), client.negotiated_cipher_suite().unwrap().suite())
     }

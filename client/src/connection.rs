@@ -16,6 +16,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The transport of every connection, but for its keep-alive. Programs with endpoints of their own, such as load generators, are so what
+/// the library's users are.
+#[must_use]
+pub fn transport() -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        // The server opens no streams.
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
+        // A client says little: probing for larger packets would cost both sides more than it saves.
+        .mtu_discovery_config(None)
+        .max_idle_timeout(IDLE_TIMEOUT.try_into().ok());
+    transport
+}
+
 /// Makes connections to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
@@ -103,20 +123,8 @@ impl Connector {
     fn quic_config(&self) -> Result<quinn::ClientConfig, ClientError> {
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(Arc::clone(&self.tls))
             .map_err(|error| ClientError::Config(error.to_string()))?;
-        let mut transport = quinn::TransportConfig::default();
-        transport
-            // The server opens no streams.
-            .max_concurrent_bidi_streams(VarInt::from_u32(0))
-            .max_concurrent_uni_streams(VarInt::from_u32(0))
-            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-            .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
-            .send_window(SEND_WINDOW_BYTES)
-            .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
-            .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
-            // A client says little: probing for larger packets would cost both sides more than it saves.
-            .mtu_discovery_config(None)
-            .keep_alive_interval(Some(self.keep_alive))
-            .max_idle_timeout(IDLE_TIMEOUT.try_into().ok());
+        let mut transport = transport();
+        transport.keep_alive_interval(Some(self.keep_alive));
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
         Ok(config)

@@ -70,6 +70,7 @@ pub use client::Client;
 pub use client_protocol as protocol;
 pub use client_protocol::{CloseCode, Code, Command, DeviceId, Event, EventBody, Key, RoomId, UserId};
 pub use commands::{NewRoom, Post, command_head, new_key};
+pub use connection::transport;
 pub use error::{ClientError, TokenError};
 pub use items::{SessionItem, SessionItems};
 pub use query::Page;

@@ -3,9 +3,13 @@
 use super::*;
 use crate::scenario::Activity;
 
+fn parsed(what: &str, arguments: &str) -> Result<What, clap::Error> {
+    let words = ["starling-bench", what].into_iter().chain(arguments.split_ascii_whitespace());
+    Ok(Cli::try_parse_from(words)?.command)
+}
+
 fn run(arguments: &str) -> Result<RunArgs, clap::Error> {
-    let words = ["starling-bench", "run"].into_iter().chain(arguments.split_ascii_whitespace());
-    match Cli::try_parse_from(words)?.command {
+    match parsed("run", arguments)? {
         What::Run(run) => Ok(run),
         _ => unreachable!("`run` was asked for"),
     }
@@ -41,8 +45,7 @@ fn joins_are_without_tickets_unless_they_are_wanted() {
 }
 
 fn compare(arguments: &str) -> Result<CompareArgs, clap::Error> {
-    let words = ["starling-bench", "compare"].into_iter().chain(arguments.split_ascii_whitespace());
-    match Cli::try_parse_from(words)?.command {
+    match parsed("compare", arguments)? {
         What::Compare(compare) => Ok(compare),
         _ => unreachable!("`compare` was asked for"),
     }

@@ -1,10 +1,9 @@
 //! What QUIC sessions are opened with: sockets, TLS, and windows as those of the client library.
 
-use crate::limits::{ENDPOINTS_PER_WORKER, IDLE_TIMEOUT, KEEP_ALIVE, SLOW_WINDOW_BYTES, UDP_BUFFER_BYTES};
+use crate::limits::{ENDPOINTS_PER_WORKER, KEEP_ALIVE, SLOW_WINDOW_BYTES, UDP_BUFFER_BYTES};
 use crate::tls::{self, Tickets};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt};
-use starling_client::limits::{CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, TransportConfig};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -57,33 +56,18 @@ impl Sockets {
     }
 }
 
-/// The configurations of those who read, and of those who do not.
+/// The configurations of those who read, and of those who do not: the client library's, but for the windows of the latter.
 fn configs(tls: &rustls::ClientConfig) -> Result<(ClientConfig, ClientConfig), String> {
     let crypto = Arc::new(QuicClientConfig::try_from(tls.clone()).map_err(|error| error.to_string())?);
-    let config = |(stream, connection)| {
+    let config = |mut transport: TransportConfig| {
+        transport.keep_alive_interval(Some(KEEP_ALIVE));
         let mut config = ClientConfig::new(crypto.clone());
-        config.transport_config(Arc::new(transport(stream, connection)));
+        config.transport_config(Arc::new(transport));
         config
     };
-    let slow = (SLOW_WINDOW_BYTES, SLOW_WINDOW_BYTES);
-    Ok((config((STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES)), config(slow)))
-}
-
-/// As in the client library, but for the windows of those who do not read.
-fn transport(stream_window: u32, connection_window: u32) -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(stream_window))
-        .receive_window(VarInt::from_u32(connection_window))
-        .send_window(SEND_WINDOW_BYTES)
-        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
-        .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
-        .mtu_discovery_config(None)
-        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
-        .keep_alive_interval(Some(KEEP_ALIVE));
-    transport
+    let mut slow = starling_client::transport();
+    slow.stream_receive_window(SLOW_WINDOW_BYTES.into()).receive_window(SLOW_WINDOW_BYTES.into());
+    Ok((config(starling_client::transport()), config(slow)))
 }
 
 fn endpoints(server: SocketAddr) -> Result<Vec<Endpoint>, String> {
@@ -109,6 +93,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use quinn::crypto::rustls::QuicServerConfig;
+    use starling_client::limits::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
     use std::time::Duration;
 
     /// A server that has more to say on the first stream than any window takes; and its certificate.

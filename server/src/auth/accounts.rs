@@ -7,7 +7,7 @@ mod operators;
 
 use super::live::LiveLogins;
 use super::ratelimit::{IpBudget, Rate};
-use super::token::Issued;
+use super::token::{Issued, TokenHash, hash_of};
 use super::{AuthError, PasswordPool, Tokens, fields, now_ms};
 use crate::config::Config;
 use crate::limits::{LOGINS_PER_USER_MAX, REFRESH_TOKEN_LIFETIME};
@@ -18,7 +18,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use client_protocol::{SessionId, UserId};
 use components::edge::Control;
 use components::rows::{AccountRow, account};
-use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -136,16 +135,12 @@ impl fmt::Debug for Accounts {
 }
 
 /// A refresh token and what the store keeps of it.
-fn refresh_token() -> Result<(String, [u8; 32]), AuthError> {
+fn refresh_token() -> Result<(String, TokenHash), AuthError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| AuthError::Internal(error.to_string()))?;
     let token = URL_SAFE_NO_PAD.encode(bytes);
-    let hash = refresh_hash(&token);
+    let hash = hash_of(&token);
     Ok((token, hash))
-}
-
-fn refresh_hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
 }
 
 fn refresh_ends(now: u64) -> u64 {
@@ -295,7 +290,7 @@ impl Accounts {
     pub async fn refresh(&self, shown: &str) -> Result<Session, AuthError> {
         let now = now_ms();
         let (refresh, next) = refresh_token()?;
-        match self.store.rotate_login(refresh_hash(shown), next, now, refresh_ends(now)).await? {
+        match self.store.rotate_login(hash_of(shown), next, now, refresh_ends(now)).await? {
             Rotation::Rotated(login) => {
                 Ok(Session { login: login.login, access: self.access(login.user, login.login, now)?, refresh })
             }

@@ -1,13 +1,9 @@
 //! Tokens that were found good: who reconnects, or calls REST again, shows the same one, and its signature need not be checked again.
 
-use super::token::Claims;
+use super::token::{Claims, TokenHash};
 use crate::limits::{KNOWN_TOKENS_MAX, KNOWN_TOKENS_SWEEP_MS};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// The hash of a token: tokens themselves are not kept.
-type TokenHash = [u8; 32];
 
 #[derive(Debug, Default)]
 struct Known {
@@ -21,11 +17,6 @@ struct Known {
 pub(super) struct KnownTokens(Mutex<Known>);
 
 impl KnownTokens {
-    /// How a token is known.
-    pub(super) fn hash(token: &str) -> TokenHash {
-        Sha256::digest(token).into()
-    }
-
     /// What a token says that was found good, whether it has ended since or not.
     pub(super) fn claims(&self, hash: &TokenHash) -> Option<Claims> {
         self.lock().claims.get(hash).copied()
@@ -52,6 +43,7 @@ impl KnownTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::token::hash_of;
     use client_protocol::{SessionId, UserId};
 
     #[test]
@@ -61,7 +53,7 @@ mod tests {
             let (user, login) = (UserId::from_bytes([1; 16]), SessionId::from_bytes([2; 16]));
             Claims { user, login, expires_ms }
         };
-        let hash = |n: usize| KnownTokens::hash(&n.to_string());
+        let hash = |n: usize| hash_of(&n.to_string());
         let (now_ms, later_ms) = (KNOWN_TOKENS_SWEEP_MS, KNOWN_TOKENS_SWEEP_MS * 2);
         for n in 0..KNOWN_TOKENS_MAX {
             known.remember(hash(n), claims(if n == 7 { now_ms + 1 } else { later_ms + 1 }), now_ms);

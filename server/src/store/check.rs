@@ -44,8 +44,6 @@ pub struct Folded {
     pub marks: BTreeMap<RoomId, MarkRow>,
     /// Seq and time of each key.
     pub keys: BTreeMap<(UserId, Key), (u64, u64)>,
-    /// Seqs of messages, by number.
-    pub messages: BTreeMap<u64, u64>,
     /// Events whose body must be blank.
     pub blank: BTreeSet<u64>,
     /// Who sent the messages and edits.
@@ -62,7 +60,6 @@ impl Folded {
             nows: BTreeMap::new(),
             marks: BTreeMap::new(),
             keys: BTreeMap::new(),
-            messages: BTreeMap::new(),
             blank: BTreeSet::new(),
             bodies: BTreeMap::new(),
         }
@@ -91,9 +88,6 @@ impl Folded {
         if let Some(target) = fold::target_of(&event.body).filter(|target| !self.is_message(*target)) {
             check.differs(|| format!("event {seq} is about {target}, which is no message before it"));
         }
-        if is_message {
-            self.messages.insert(head.message_no, seq);
-        }
         if is_message || matches!(event.body, EventBody::MessageEdited(_)) {
             self.bodies.insert(seq, (head.actor, is_message));
         }
@@ -107,6 +101,11 @@ impl Folded {
         if let EventBody::UserErased(erased) = &event.body {
             self.erase(erased.user, seq);
         }
+    }
+
+    /// Seqs of the messages.
+    pub fn messages(&self) -> impl Iterator<Item = u64> {
+        self.bodies.iter().filter(|(_, (_, is_message))| *is_message).map(|(seq, _)| *seq)
     }
 
     fn is_message(&self, seq: u64) -> bool {

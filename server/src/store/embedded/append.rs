@@ -116,8 +116,7 @@ pub(super) fn stage_record(
     // Before the fold: an edit that comes after a delete is blanked by it at once.
     overlay.put(Table::Events, &keys::room_number(room, head.seq), &record.bytes);
     overlay.put_row(Table::Keys, &sent_key, &SentRow { seq: head.seq, time_ms: head.time_ms });
-    if !is_message {
-        let (next_message, its_seq) = keys::place_after(room, head);
+    if let Some((next_message, its_seq)) = keys::place_after(room, &record.event) {
         overlay.put(Table::Messages, &next_message, &its_seq);
     }
     index::message_posted(overlay, room, &record.event);

@@ -37,10 +37,9 @@ pub(super) fn room<'a>(
     let mut places = Expected::new();
     for item in view.prefix(Table::Events, room.bytes()) {
         let event = decode_event(&item.value()?)?;
-        if !event.body.is_message() {
-            let (next_message, its_seq) = keys::place_after(room, &event.head);
-            places.insert(next_message.to_vec(), its_seq.to_vec());
-        }
+        places.extend(
+            keys::place_after(room, &event).map(|(next_message, its_seq)| (next_message.to_vec(), its_seq.to_vec())),
+        );
         folded.push(&event, &mut check.found);
     }
     check.row(&folded)?;
@@ -148,7 +147,7 @@ impl Check<'_, '_> {
                 self.mend(Table::Events, &keys::room_number(self.room, seq), Some(&blank.record()));
             }
         }
-        for &seq in folded.messages.values() {
+        for seq in folded.messages() {
             for word in self.words(folded, seq)? {
                 words += 1;
                 let key = keys::word_seq(self.room, &word, seq);

@@ -1,6 +1,6 @@
 //! Keys of the embedded store: ids as their 16 bytes, numbers big-endian, so that byte order is the order of the log.
 
-use client_protocol::{EventHead, Key, RoomId, SessionId, UserId};
+use client_protocol::{Event, Key, RoomId, SessionId, UserId};
 
 /// (room, seq), and (room, message number).
 pub(super) fn room_number(room: RoomId, number: u64) -> [u8; 24] {
@@ -10,9 +10,10 @@ pub(super) fn room_number(room: RoomId, number: u64) -> [u8; 24] {
     key
 }
 
-/// (room, number of the next message), and the seq that it has if it comes next.
-pub(super) fn place_after(room: RoomId, head: &EventHead) -> ([u8; 24], [u8; 8]) {
-    (room_number(room, head.message_no + 1), (head.seq + 1).to_be_bytes())
+/// (room, number of the next message), and the seq that it has if it comes next; `None` after a message, which needs no such row.
+pub(super) fn place_after(room: RoomId, event: &Event) -> Option<([u8; 24], [u8; 8])> {
+    let head = &event.head;
+    (!event.body.is_message()).then(|| (room_number(room, head.message_no + 1), (head.seq + 1).to_be_bytes()))
 }
 
 /// The number at the end of a key of [`room_number`].

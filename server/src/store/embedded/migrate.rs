@@ -9,7 +9,7 @@
 //! Each step can be done again from its start: the schema moves only when it is done, so a crash in between costs its time.
 
 use super::disk::{Disk, Durable};
-use super::tables::{Overlay, Table, Tables, View, row_of};
+use super::tables::{Overlay, Table, Tables, View, decode_event, row_of};
 use super::{accounts, index, keys};
 use crate::limits::INDEX_BATCH_ROWS;
 use crate::store::StoreError;
@@ -45,18 +45,12 @@ pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), S
 pub(super) fn index_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
     let view = tables.view();
     let mut overlay = Overlay::new(tables);
-    let mut rows = 0;
-    for item in view.all(Table::Events) {
-        let (key, bytes) = item.into_inner()?;
-        let event = super::tables::decode_event(&bytes)?;
-        let room = room_of_key(&key)?;
-        let Some(event) = as_it_is_now(&view, room, event)? else { continue };
-        index::message_posted(&mut overlay, room, &event);
-        rows += 1;
-        if rows == INDEX_BATCH_ROWS {
-            rows = 0;
-            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
+    for (n, found) in events(&view).enumerate() {
+        let (room, event) = found?;
+        if let Some(event) = as_it_is_now(&view, room, event)? {
+            index::message_posted(&mut overlay, room, &event);
         }
+        commit_lot(&mut overlay, tables, disk, n)?;
     }
     overlay.commit(disk, Durable::Later)
 }
@@ -66,28 +60,35 @@ fn place_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
     let view = tables.view();
     let mut overlay = Overlay::new(tables);
     let mut follows_message_in = None;
-    for (n, item) in view.all(Table::Events).enumerate() {
-        let (key, bytes) = item.into_inner()?;
-        let event = super::tables::decode_event(&bytes)?;
-        let room = room_of_key(&key)?;
-        let head = &event.head;
-        if !event.body.is_message() {
-            let (next_message, its_seq) = keys::place_after(room, head);
+    for (n, found) in events(&view).enumerate() {
+        let (room, event) = found?;
+        if let Some((next_message, its_seq)) = keys::place_after(room, &event) {
             overlay.put(Table::Messages, &next_message, &its_seq);
             follows_message_in = None;
-        } else if follows_message_in.replace(room) == Some(room) || head.seq == 1 {
-            overlay.remove(Table::Messages, &keys::room_number(room, head.message_no));
+        } else if follows_message_in.replace(room) == Some(room) || event.head.seq == 1 {
+            overlay.remove(Table::Messages, &keys::room_number(room, event.head.message_no));
         }
-        if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
-            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
-        }
+        commit_lot(&mut overlay, tables, disk, n)?;
     }
     overlay.commit(disk, Durable::Later)
 }
 
-fn room_of_key(key: &[u8]) -> Result<RoomId, StoreError> {
-    let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
-    room.ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
+/// All events, log by log.
+fn events<'a>(view: &'a View<'_>) -> impl Iterator<Item = Result<(RoomId, Event), StoreError>> + 'a {
+    view.all(Table::Events).map(|item| {
+        let (key, bytes) = item.into_inner()?;
+        let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
+        let room = room.ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))?;
+        Ok((room, decode_event(&bytes)?))
+    })
+}
+
+/// Commits what was gathered if `n` is the last row of a lot.
+fn commit_lot<'a>(overlay: &mut Overlay<'a>, tables: &'a Tables, disk: &Disk, n: usize) -> Result<(), StoreError> {
+    if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
+        std::mem::replace(overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
+    }
+    Ok(())
 }
 
 /// A message with the body that it has now; `None` for other events and where it has none.
@@ -107,9 +108,7 @@ fn index_names(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
     for (n, item) in view.all(Table::Users).enumerate() {
         let account = accounts::decode(row_of(Table::Users, item)?);
         index::names_changed(&mut overlay, account.user, &BTreeSet::new(), &names_of(&account));
-        if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
-            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
-        }
+        commit_lot(&mut overlay, tables, disk, n)?;
     }
     overlay.commit(disk, Durable::Later)
 }
@@ -120,9 +119,7 @@ fn index_memberships(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
     for (n, item) in view.all(Table::Members).enumerate() {
         let member: MemberRow = row_of(Table::Members, item)?;
         overlay.put(Table::RoomsEver, &keys::user_room(member.user, member.room), &[]);
-        if n % INDEX_BATCH_ROWS == INDEX_BATCH_ROWS - 1 {
-            std::mem::replace(&mut overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
-        }
+        commit_lot(&mut overlay, tables, disk, n)?;
     }
     overlay.commit(disk, Durable::Later)
 }

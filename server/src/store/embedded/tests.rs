@@ -64,6 +64,10 @@ fn posted(text: &[u8]) -> EventBody {
     EventBody::MessagePosted(MessagePosted { body, mentions: Vec::new(), tail: MessageTail::default() })
 }
 
+fn posted_text(text: &str) -> EventBody {
+    EventBody::MessagePosted(MessagePosted { body: Body::text(text), mentions: Vec::new(), tail: MessageTail::default() })
+}
+
 fn deleted(target: u64) -> EventBody {
     EventBody::MessageDeleted(MessageDeleted { target, tail: EmptyTail {} })
 }

@@ -5,13 +5,6 @@ use super::*;
 #[tokio::test]
 async fn a_check_finds_and_mends_every_projection() {
     let bench = bench(&EmbeddedOptions::default());
-    let text = |text: &str| {
-        EventBody::MessagePosted(MessagePosted {
-            body: Body::text(text),
-            mentions: Vec::new(),
-            tail: MessageTail::default(),
-        })
-    };
     let created = client_protocol::room::RoomCreated {
         kind: client_protocol::room::kind::PUBLIC,
         members: vec![UserId::from_bytes([2; 16])],
@@ -20,8 +13,8 @@ async fn a_check_finds_and_mends_every_projection() {
     let edit = BodyEdited { target: 2, body: Body::text("ebb"), tail: EmptyTail {} };
     let records = vec![
         record(1, 0, EventBody::RoomCreated(created)),
-        record(2, 1, text("tide one")),
-        record(3, 2, text("tide two")),
+        record(2, 1, posted_text("tide one")),
+        record(3, 2, posted_text("tide two")),
         record(4, 2, EventBody::MessageEdited(edit)),
         record(5, 2, deleted(3)),
     ];
@@ -73,7 +66,7 @@ async fn a_check_finds_and_mends_every_projection() {
     }
     // A body that should be blank.
     let blank = keys::room_number(ROOM, 3);
-    write(Table::Events, &blank, Some(&record(3, 2, text("tide two")).bytes));
+    write(Table::Events, &blank, Some(&record(3, 2, posted_text("tide two")).bytes));
     let found = store.check(ROOM, true).await.unwrap();
     assert_eq!(found.differences, ["the body of event 3 should be blank"]);
     let after: Vec<_> = of_rooms.into_iter().map(rows).collect();

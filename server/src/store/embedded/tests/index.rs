@@ -5,15 +5,11 @@ use super::*;
 #[test]
 fn data_of_schema_1_gets_its_indexes() {
     let bench = bench(&EmbeddedOptions::default());
-    let text = |text: &str| {
-        let posted = MessagePosted { body: Body::text(text), mentions: Vec::new(), tail: MessageTail::default() };
-        EventBody::MessagePosted(posted)
-    };
     let edit = BodyEdited { target: 2, body: Body::text("ebb"), tail: EmptyTail {} };
     let records = vec![
-        record(1, 1, text("tide one")),
-        record(2, 2, text("tide two")),
-        record(3, 3, text("tide three")),
+        record(1, 1, posted_text("tide one")),
+        record(2, 2, posted_text("tide two")),
+        record(3, 3, posted_text("tide three")),
         record(4, 3, EventBody::MessageEdited(edit)),
         record(5, 3, deleted(3)),
     ];
@@ -59,13 +55,7 @@ fn data_of_schema_1_gets_its_indexes() {
 #[test]
 fn data_of_schema_2_gets_the_places_of_its_messages() {
     let bench = bench(&EmbeddedOptions::default());
-    let text = || {
-        EventBody::MessagePosted(MessagePosted {
-            body: Body::text("ebb"),
-            mentions: Vec::new(),
-            tail: MessageTail::default(),
-        })
-    };
+    let text = || posted_text("ebb");
     let edit = |target| EventBody::MessageEdited(BodyEdited { target, body: Body::text("flow"), tail: EmptyTail {} });
     let bodies = [text(), text(), edit(1), edit(2), text(), edit(5), text(), text(), text(), edit(9)];
     let (mut records, mut seqs) = (Vec::new(), Vec::new());
@@ -106,16 +96,10 @@ fn data_of_schema_2_gets_the_places_of_its_messages() {
 #[tokio::test]
 async fn a_search_does_bounded_work() {
     let bench = bench(&EmbeddedOptions { sync: false, ..EmbeddedOptions::default() });
-    let text = |text: &str| {
-        EventBody::MessagePosted(MessagePosted {
-            body: Body::text(text),
-            mentions: Vec::new(),
-            tail: MessageTail::default(),
-        })
-    };
     let messages = crate::limits::SEARCH_STEPS_MAX as u64 + 2_000;
     for first in (1..=messages).step_by(200) {
-        let lot = (first..first + 200).map(|seq| record(seq, seq, text(if seq % 2 == 0 { "ebb x1" } else { "flow x2" })));
+        let lot =
+            (first..first + 200).map(|seq| record(seq, seq, posted_text(if seq % 2 == 0 { "ebb x1" } else { "flow x2" })));
         assert_eq!(bench.append(first, lot.collect()).then, AppendThen::Done);
     }
     for (wanted, found) in [("ebb flow ", 0), ("ebb x2 ", 0), ("ebb fl", 0), ("flow ebb x", 0), ("ebb x1 ", messages / 2)] {
