@@ -10,6 +10,10 @@ pub const ROOM_QUEUE_MAX: usize = 4_096;
 pub const APPEND_EVENTS_MAX: usize = 200;
 /// Bytes of records in one append, unless a single one is larger.
 pub const APPEND_BYTES_MAX: usize = 256 * 1024;
+/// What waits in a room is appended so long before the room's next flush, in microseconds: time to become durable.
+pub const APPEND_AHEAD_US: u64 = 10_000;
+/// No command waits longer than this, in microseconds, to share its append with others.
+pub const APPEND_GATHER_US_MAX: u64 = 50_000;
 /// Conflicts in a row after which a node that lost says so.
 pub const APPEND_CONFLICTS_MAX: u32 = 3;
 /// Sends (session, frame) in one hand-over to an edge.

@@ -269,7 +269,7 @@ pub struct RoomIndex {
     pub to_sequence: BTreeSet<Entity>,
     /// Rooms whose logs may go on after their heads: the store is asked in this tick.
     pub to_look: BTreeSet<Entity>,
-    /// Rooms in which it is the turn of other nodes: (monotonic microseconds, room).
+    /// Rooms that append nothing until then, for other nodes to have a turn or for more to share the append: (monotonic microseconds, room).
     pub held: BTreeSet<(u64, Entity)>,
     /// Rooms that sessions asked to read.
     pub asked: BTreeSet<Entity>,

@@ -68,7 +68,7 @@ pub(crate) fn queue_next_flush(
     tuning: &Tuning,
 ) {
     if !subscribers.list.is_empty() {
-        let at_us = subscribers.flushed_us + interval_us(subscribers, tuning);
+        let at_us = next_flush_us(subscribers, tuning);
         queue_piece(index, room, subscribers, now_us.max(at_us));
     }
 }
@@ -76,6 +76,11 @@ pub(crate) fn queue_next_flush(
 /// A room's flush interval grows with its audience.
 fn interval_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
     (subscribers.list.len() as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max)
+}
+
+/// When the next flush of a room can be, going by the last one.
+pub(crate) fn next_flush_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
+    subscribers.flushed_us + interval_us(subscribers, tuning)
 }
 
 /// How many readers of a room may have had something by now, in a pass that is under way. What is handed out at once makes everybody else
@@ -245,7 +250,7 @@ impl Flushing<'_, '_> {
             subscribers.flushed_us = subscribers.pass_us;
             if state.row.head > subscribers.pass_head && next_us.is_none() {
                 // Those who came first in this pass have not got what came since.
-                next_us = Some(now_us.max(subscribers.flushed_us + interval_us(subscribers, &self.node.tuning)));
+                next_us = Some(now_us.max(next_flush_us(subscribers, &self.node.tuning)));
             }
             if std::mem::take(&mut subscribers.again) {
                 next_us = Some(now_us);

@@ -36,7 +36,7 @@ impl Plugin for NodesPlugin {
         app.init_resource::<Others>()
             .add_systems(
                 Tick,
-                (end_turns_of_others, heads::take_heads, heads::take_accounts)
+                (heads::take_heads, heads::take_accounts)
                     .chain()
                     .run_if(shares_store)
                     .in_set(In(Stage::Ingest, Feature::Nodes)),
@@ -87,17 +87,6 @@ pub(crate) fn after_append(then: &AppendThen, now_us: u64, room: &mut SettledRoo
         freshness.unused_turns = freshness.unused_turns.wrapping_add(1);
         freshness.held_until_us = now_us + turn_us;
         index.held.insert((freshness.held_until_us, room.entity));
-    }
-}
-
-/// Others had their turn: what waits in these rooms has its own.
-fn end_turns_of_others(now: Res<Now>, mut index: ResMut<RoomIndex>) {
-    while let Some(&(until_us, room)) = index.held.first() {
-        if until_us > now.mono_us {
-            break;
-        }
-        index.held.pop_first();
-        index.to_sequence.insert(room);
     }
 }
 

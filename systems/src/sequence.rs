@@ -3,6 +3,7 @@
 //! State changes only by durable events, so nothing is ever rolled back: after an event that takes rights away nothing more joins
 //! the batch, after one that gives rights nothing more of that user does, and the rest waits for the next batch.
 
+use crate::flush::next_flush_us;
 use crate::hot_log;
 use crate::ingest::Asks;
 use crate::outbox::Outbox;
@@ -16,9 +17,9 @@ use client_protocol::session::Reply;
 use client_protocol::{Code, Event, EventBody, EventHead, UserId};
 use components::chat::{Actor, Draft, InRoom, MessageState, TargetFound};
 use components::edge::{AppendRequest, Appends, Origin, Read, Record};
-use components::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_YIELD_US};
+use components::limits::{APPEND_AHEAD_US, APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_GATHER_US_MAX, APPEND_YIELD_US};
 use components::nodes::Freshness;
-use components::room::{AppendState, Hydration, ReadFor, Room, RoomIndex, RoomState, Waiting};
+use components::room::{AppendState, Hydration, ReadFor, Room, RoomIndex, RoomState, Subscribers, Waiting};
 use components::rows::account;
 use components::time::{Node, Now};
 use components::user::{User, UserIndex};
@@ -29,7 +30,8 @@ pub struct SequencePlugin;
 
 impl Plugin for SequencePlugin {
     fn build(&self, app: &mut App) {
-        app.init_resource::<Appends>().add_systems(Tick, sequence_rooms.in_set(In(Stage::Sequence, Feature::Room)));
+        app.init_resource::<Appends>()
+            .add_systems(Tick, (end_holds, sequence_rooms).chain().in_set(In(Stage::Sequence, Feature::Room)));
     }
 }
 
@@ -70,16 +72,27 @@ enum Step {
     WaitForUser,
 }
 
+/// Rooms that were to wait have waited.
+fn end_holds(now: Res<Now>, mut index: ResMut<RoomIndex>) {
+    while let Some(&(until_us, room)) = index.held.first() {
+        if until_us > now.mono_us {
+            break;
+        }
+        index.held.pop_first();
+        index.to_sequence.insert(room);
+    }
+}
+
 fn sequence_rooms(
     mut desk: Desk,
-    mut rooms: Query<(&Room, Option<&RoomState>, &mut Waiting, &mut AppendState, &mut Freshness)>,
+    mut rooms: Query<(&Room, Option<&RoomState>, &Subscribers, &mut Waiting, &mut AppendState, &mut Freshness)>,
     mut index: ResMut<RoomIndex>,
     mut appends: ResMut<Appends>,
 ) {
     let now_us = desk.now.mono_us;
     let work = std::mem::take(&mut index.to_sequence);
     for entity in work {
-        let Ok((room, state, mut waiting, mut append, mut freshness)) = rooms.get_mut(entity) else { continue };
+        let Ok((room, state, subscribers, mut waiting, mut append, mut freshness)) = rooms.get_mut(entity) else { continue };
         let state = match (room.hydration, state) {
             // `hydrate_rooms` has it looked at again.
             (Hydration::Loading, _) => continue,
@@ -89,8 +102,13 @@ fn sequence_rooms(
                 continue;
             }
         };
-        // `settle_appends` or `nodes::end_turns_of_others` has it looked at again.
+        // `settle_appends` or `end_holds` has it looked at again.
         if !matches!(*append, AppendState::Idle) || freshness.held_until_us > now_us {
+            continue;
+        }
+        let gather_until_us = desk.gather_until_us(&waiting, subscribers);
+        if gather_until_us > now_us {
+            index.held.insert((gather_until_us, entity));
             continue;
         }
         let mut batch = Batch { as_of_us: freshness.as_of_us, ..Batch::default() };
@@ -133,6 +151,15 @@ fn sequence_rooms(
 }
 
 impl Desk<'_, '_> {
+    /// Until when what waits in a room can wait for more to share its append, and with it the sync of the store: nobody is shown an event
+    /// before the room's next flush, and a room with many readers is not flushed before its interval has passed.
+    fn gather_until_us(&self, waiting: &Waiting, subscribers: &Subscribers) -> u64 {
+        let first = waiting.queue.front().and_then(|&message| self.messages.get(message).ok());
+        let Some((_, first, ..)) = first.filter(|_| waiting.queue.len() < APPEND_EVENTS_MAX) else { return 0 };
+        let flush_us = next_flush_us(subscribers, &self.node.tuning);
+        flush_us.saturating_sub(APPEND_AHEAD_US).min(first.came_us + APPEND_GATHER_US_MAX)
+    }
+
     /// The room cannot be served: everything that waits is told so.
     fn refuse_all(&mut self, waiting: &mut Waiting) {
         waiting.bring_back();

@@ -44,6 +44,56 @@ fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
 }
 
 #[test]
+fn what_is_said_before_a_rooms_next_flush_is_appended_together() {
+    let mut s = Scenario::new();
+    let (a, room, readers) = room_with_readers(&mut s, 200);
+    s.post(a, room, "first");
+    s.advance(5);
+    let appends = s.store.appends;
+    let requests = ["second", "third", "fourth"].map(|text| {
+        let request = s.post(a, room, text);
+        s.advance(10);
+        request
+    });
+    assert_eq!(s.store.appends, appends, "35 ms after the flush");
+    s.advance(8);
+    assert_eq!(s.store.appends, appends + 1, "10 ms before the next one");
+    assert!(requests.iter().all(|&request| s.code(request) == Code::Ok));
+    let last = s.post(a, room, "fifth");
+    s.advance(3);
+    assert_eq!((s.store.appends, s.code(last)), (appends + 2, Code::Ok), "what comes then waits for nothing");
+    s.advance(8);
+    assert_eq!(s.client(readers[7]).texts(room), ["first", "second", "third", "fourth", "fifth"]);
+    assert_eq!(s.client(readers[7]).event_frames, 2);
+}
+
+#[test]
+fn no_command_waits_long_for_others_and_a_full_append_for_none() {
+    let tuning = Tuning {
+        flush_us_per_reader: 10_000,
+        flush_us_max: 2_000_000,
+        user_burst: 1e9,
+        room_burst: 1e9,
+        ..Tuning::default()
+    };
+    let mut s = Scenario::with(tuning, |_| {});
+    let (a, room, _) = room_with_readers(&mut s, 200);
+    s.advance(2_000);
+    s.post(a, room, "first");
+    s.advance(5);
+    let appends = s.store.appends;
+    let waits = s.post(a, room, "second");
+    s.advance(49);
+    assert_eq!((s.store.appends, s.answer(waits)), (appends, None));
+    s.advance(3);
+    assert_eq!((s.store.appends, s.code(waits)), (appends + 1, Code::Ok));
+    let many: Vec<_> = (0..200).map(|n| s.post(a, room, &n.to_string())).collect();
+    s.advance(3);
+    assert_eq!((s.store.appends, s.store.largest_append.0), (appends + 2, 200));
+    assert!(many.iter().all(|&request| s.code(request) == Code::Ok));
+}
+
+#[test]
 fn a_large_room_is_handed_out_over_its_interval_and_nobody_is_left_behind() {
     let mut s = Scenario::new();
     let (a, room, readers) = room_with_readers(&mut s, 600);
