@@ -171,14 +171,18 @@ pub const MESSAGE_WORDS_MAX: usize = 1_000;
 pub const WORD_BYTES_MAX: usize = 64;
 /// Words from which on a shown name is found.
 pub const NAME_STARTS_MAX: usize = 8;
-/// Entries of the index that one search steps over; it ends there and says where to go on.
-pub const SEARCH_STEPS_MAX: usize = 10_000;
+/// Messages whose words are one row of the index. Part of the format of stored data.
+pub const WORD_BLOCK_MESSAGES: u64 = 128;
+/// Blocks of messages that are indexed after a commit: as many as one commit may complete by its events, and one more.
+pub const INDEX_BLOCKS_AT_ONCE: usize = STORE_COMMIT_EVENTS_MAX / WORD_BLOCK_MESSAGES as usize + 1;
+/// Events that are read one after the other to index a block; where its messages stand further apart, each is looked for.
+pub const INDEX_SCAN_EVENTS_MAX: u64 = 1_024;
+/// Blocks to be indexed that are known in memory; more are looked for in the store.
+pub const INDEX_QUEUE_MAX: usize = 4_096;
+/// Blocks of the index that one search looks at; it ends there and says where to go on.
+pub const SEARCH_BLOCKS_MAX: usize = 256;
 /// Messages whose words one search compares itself; it ends there and says where to go on.
 pub const SEARCH_MESSAGES_MAX: usize = 2_000;
-/// Words with the same start that one search follows in the index; where there are more, it reads messages instead.
-pub const SEARCH_STARTS_MAX: usize = 64;
-/// Entries of the index that are stepped over before a search jumps.
-pub const SEARCH_STEPS_BEFORE_JUMP: usize = 16;
 /// Rooms that one search over rooms looks at.
 pub const SEARCH_ROOMS_MAX: usize = 20;
 /// Messages of each room that a search over rooms shows.

@@ -48,6 +48,15 @@ struct Desk<'w, 's> {
     outbox: ResMut<'w, Outbox>,
 }
 
+type Sequenced = (
+    &'static Room,
+    Option<&'static RoomState>,
+    &'static Subscribers,
+    &'static mut Waiting,
+    &'static mut AppendState,
+    &'static mut Freshness,
+);
+
 type Queued = (&'static InRoom, &'static Actor, &'static mut Draft, &'static mut MessageState, &'static TargetFound);
 
 /// A batch as it grows.
@@ -83,12 +92,7 @@ fn end_holds(now: Res<Now>, mut index: ResMut<RoomIndex>) {
     }
 }
 
-fn sequence_rooms(
-    mut desk: Desk,
-    mut rooms: Query<(&Room, Option<&RoomState>, &Subscribers, &mut Waiting, &mut AppendState, &mut Freshness)>,
-    mut index: ResMut<RoomIndex>,
-    mut appends: ResMut<Appends>,
-) {
+fn sequence_rooms(mut desk: Desk, mut rooms: Query<Sequenced>, mut index: ResMut<RoomIndex>, mut appends: ResMut<Appends>) {
     let now_us = desk.now.mono_us;
     let work = std::mem::take(&mut index.to_sequence);
     for entity in work {

@@ -59,10 +59,24 @@ pub fn words(text: &str) -> BTreeSet<String> {
 /// The words by which a message is found; none for opaque bodies.
 #[must_use]
 pub fn words_of(body: &Body) -> BTreeSet<String> {
-    match (body.format, std::str::from_utf8(&body.bytes)) {
-        (format::TEXT | format::MARKDOWN, Ok(text)) => words(text),
-        _ => BTreeSet::new(),
+    text_of(body).map(words).unwrap_or_default()
+}
+
+/// Tells each of [`words_of`], in no order, and some more than once: for those who sort them anyway.
+pub fn tell_words_of(body: &Body, mut tell: impl FnMut(&str)) {
+    let Some(text) = text_of(body) else { return };
+    let folded = fold(text);
+    let all = words_of_folded(&folded);
+    if all.len() <= MESSAGE_WORDS_MAX {
+        all.into_iter().for_each(tell);
+    } else {
+        words(text).iter().for_each(|word| tell(word));
     }
+}
+
+fn text_of(body: &Body) -> Option<&str> {
+    let is_text = matches!(body.format, format::TEXT | format::MARKDOWN);
+    std::str::from_utf8(&body.bytes).ok().filter(|_| is_text)
 }
 
 /// What is searched for: messages that have all of `words`, and a word that starts with `prefix` where there is one.
@@ -232,6 +246,19 @@ mod tests {
             assert_eq!(fold(&once), once, "{letter:?}");
         }
         assert_eq!(fold("STRAẞE"), fold("straße"));
+    }
+
+    #[test]
+    fn the_words_that_are_told_are_those_of_the_body() {
+        let long: String = (0..MESSAGE_WORDS_MAX + 10).map(|n| format!("w{n} ")).collect();
+        let opaque = Body { format: format::OPAQUE, bytes: b"plain".to_vec() };
+        for body in [Body::text("Tides, high TIDES"), Body::text(""), Body::text(&long), opaque] {
+            let mut told = BTreeSet::new();
+            tell_words_of(&body, |word| {
+                told.insert(word.to_owned());
+            });
+            assert_eq!(told, words_of(&body));
+        }
     }
 
     proptest! {

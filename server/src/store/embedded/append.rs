@@ -119,7 +119,7 @@ pub(super) fn stage_record(
     if let Some((next_message, its_seq)) = keys::place_after(room, &record.event) {
         overlay.put(Table::Messages, &next_message, &its_seq);
     }
-    index::message_posted(overlay, room, &record.event);
+    index::event_appended(overlay, room, &record.event);
     let mut next = Box::new(row.clone());
     let mut projection = Projection::new(overlay, room);
     fold::apply(&record.event, &mut next, &mut projection)?;

@@ -3,11 +3,13 @@
 //! Rows are compared as the bytes that they are stored as, since the fold that makes them anew is the one that made them.
 
 use super::append::SentRow;
+use super::blocks::Gathered;
 use super::keys;
 use super::tables::{Overlay, Table, View, decode_event};
+use crate::limits::WORD_BLOCK_MESSAGES;
 use crate::store::StoreError;
 use crate::store::check::{Folded, RoomCheck};
-use crate::store::words::words_of;
+use crate::store::words::tell_words_of;
 use client_protocol::codec;
 use client_protocol::room::kind;
 use client_protocol::{Encode, EventBody, RoomId};
@@ -59,6 +61,7 @@ pub(super) fn room<'a>(
         check.table(Table::Marks, room.bytes(), marks.collect())?;
     }
     check.bodies(&folded)?;
+    check.words(&folded)?;
     Ok(check.found)
 }
 
@@ -137,9 +140,8 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    /// Bodies that must be blank, and the words of the others.
+    /// Bodies that must be blank.
     fn bodies(&mut self, folded: &Folded) -> Result<(), StoreError> {
-        let mut words = 0_u64;
         for &seq in folded.blank.iter() {
             let Some(event) = self.view.event(self.room, seq)? else { continue };
             if let Some(blank) = blanked(&event).filter(|blank| *blank != event) {
@@ -147,53 +149,43 @@ impl Check<'_, '_> {
                 self.mend(Table::Events, &keys::room_number(self.room, seq), Some(&blank.record()));
             }
         }
-        for seq in folded.messages() {
-            for word in self.words(folded, seq)? {
-                words += 1;
-                let key = keys::word_seq(self.room, &word, seq);
-                if !self.view.has(Table::Words, &key)? {
-                    self.found.differs(|| format!("message {seq} is not found by one of its words"));
-                    self.mend(Table::Words, &key, Some(&[]));
-                    // Not there, so it is not among those that are counted below.
-                    words -= 1;
-                }
+        Ok(())
+    }
+
+    /// The words of each block that is complete; those that wait to be indexed may have none yet.
+    fn words(&mut self, folded: &Folded) -> Result<(), StoreError> {
+        let messages: Vec<u64> = folded.messages().collect();
+        let mut number = 0;
+        for seqs in messages.chunks_exact(WORD_BLOCK_MESSAGES as usize) {
+            let mut block = Gathered::default();
+            for (&seq, place) in seqs.iter().zip(0..) {
+                self.tell_words_of(folded, seq, |word| block.push(place, word))?;
             }
+            let key = keys::room_number(self.room, number);
+            let waits = self.view.has(Table::Unindexed, &key)? && !self.view.has(Table::Words, &key)?;
+            if !waits {
+                self.one(Table::Words, &key, Some(&block.encode()))?;
+            }
+            number += 1;
         }
-        if self.view.prefix(Table::Words, self.room.bytes()).count() as u64 != words {
-            self.drop_words(folded)?;
+        let beyond =
+            self.view.range(Table::Words, &keys::room_number(self.room, number), &keys::room_number(self.room, u64::MAX));
+        for item in beyond {
+            self.one(Table::Words, &item.key()?, None)?;
         }
         Ok(())
     }
 
-    /// The words that a message has by its log.
-    fn words(&self, folded: &Folded, seq: u64) -> Result<std::collections::BTreeSet<String>, StoreError> {
+    /// Tells the words that a message has by its log.
+    fn tell_words_of(&self, folded: &Folded, seq: u64, tell: impl FnMut(&str)) -> Result<(), StoreError> {
         let now = folded.nows.get(&seq);
         if now.is_some_and(|now| now.deleted) {
-            return Ok(Default::default());
+            return Ok(());
         }
         if let Some(body) = now.and_then(|now| now.body.as_ref()) {
-            return Ok(words_of(body));
-        }
-        Ok(match self.view.event(self.room, seq)?.map(|event| event.body) {
-            Some(EventBody::MessagePosted(posted)) => words_of(&posted.body),
-            _ => Default::default(),
-        })
-    }
-
-    /// There are entries that no message has: each is looked at.
-    fn drop_words(&mut self, folded: &Folded) -> Result<(), StoreError> {
-        for item in self.view.prefix(Table::Words, self.room.bytes()) {
-            let key = item.key()?;
-            let entry = keys::parse_word(&key);
-            let is_right = match entry {
-                Some((word, seq)) => self.words(folded, seq)?.contains(word),
-                None => false,
-            };
-            if !is_right {
-                self.found
-                    .differs(|| format!("message {} is found by a word that it has not", entry.map_or(0, |(_, seq)| seq)));
-                self.mend(Table::Words, &key, None);
-            }
+            tell_words_of(body, tell);
+        } else if let Some(EventBody::MessagePosted(posted)) = self.view.event(self.room, seq)?.map(|event| event.body) {
+            tell_words_of(&posted.body, tell);
         }
         Ok(())
     }

@@ -8,10 +8,10 @@ use super::{keys, query};
 use crate::limits::HISTORY_PAGE_BYTES_MAX;
 use crate::store::shown::{self, FrameList, Sight};
 use crate::store::{HistoryQuery, StoreError};
-use client_protocol::RoomId;
 use client_protocol::chat::{HistoryPage, Message};
 use client_protocol::limits::HISTORY_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
+use client_protocol::{Event, RoomId};
 use components::rows::NowRow;
 
 /// A page of messages, as many as fit in one frame.
@@ -64,19 +64,32 @@ pub(super) fn message(
     guess: Option<u64>,
     sight: &Sight,
 ) -> Result<Message, StoreError> {
-    let at = |seq| Ok::<_, StoreError>(message_at(view, room, seq, sight)?.filter(|message| message.message_no == number));
+    let message = as_shown(view, room, posted(view, room, number, guess)?, sight)?;
+    message.ok_or_else(|| missing(room, number))
+}
+
+/// A message is not where it should be.
+pub(super) fn missing(room: RoomId, number: u64) -> StoreError {
+    StoreError::Corrupt(format!("message {number} of room {room} is missing"))
+}
+
+/// The event that posted the message with this number. It is looked for at `guess` first.
+pub(super) fn posted(view: &View<'_>, room: RoomId, number: u64, guess: Option<u64>) -> Result<Event, StoreError> {
+    let at = |seq| {
+        let event = view.event(room, seq)?;
+        Ok::<_, StoreError>(event.filter(|event| event.body.is_message() && event.head.message_no == number))
+    };
     if let Some(guess) = guess
-        && let Some(message) = at(guess)?
+        && let Some(event) = at(guess)?
     {
-        return Ok(message);
+        return Ok(event);
     }
-    let missing = || StoreError::Corrupt(format!("message {number} of room {room} is missing"));
-    at(seq_of(view, room, number)?)?.ok_or_else(missing)
+    at(seq_of(view, room, number)?)?.ok_or_else(|| missing(room, number))
 }
 
 /// The seq of the message with this number: the last event before it that is no message says where the next one stands, and each
 /// message after that is one further.
-fn seq_of(view: &View<'_>, room: RoomId, number: u64) -> Result<u64, StoreError> {
+pub(super) fn seq_of(view: &View<'_>, room: RoomId, number: u64) -> Result<u64, StoreError> {
     let (first, last) = (keys::room_number(room, 0), keys::room_number(room, number));
     let Some(place) = view.range(Table::Messages, &first, &last).next_back() else { return Ok(number) };
     let (key, seq) = place.into_inner()?;
@@ -87,8 +100,14 @@ fn seq_of(view: &View<'_>, room: RoomId, number: u64) -> Result<u64, StoreError>
 
 /// The message that the event `seq` posted; `None` where it is no message.
 pub(super) fn message_at(view: &View<'_>, room: RoomId, seq: u64, sight: &Sight) -> Result<Option<Message>, StoreError> {
-    let Some(event) = view.event(room, seq)? else { return Ok(None) };
-    let now: NowRow = view.row(Table::Nows, &keys::room_number(room, seq))?.unwrap_or_default();
+    match view.event(room, seq)? {
+        Some(event) => as_shown(view, room, event, sight),
+        None => Ok(None),
+    }
+}
+
+fn as_shown(view: &View<'_>, room: RoomId, event: Event, sight: &Sight) -> Result<Option<Message>, StoreError> {
+    let now: NowRow = view.row(Table::Nows, &keys::room_number(room, event.head.seq))?.unwrap_or_default();
     let (mut now, edit) = sight.limit(now);
     if let Some(edit) = edit
         && let Some(edit) = view.event(room, edit)?

@@ -2,7 +2,7 @@
 
 use client_protocol::{Event, Key, RoomId, SessionId, UserId};
 
-/// (room, seq), and (room, message number).
+/// (room, seq), (room, message number), and (room, number of a block).
 pub(super) fn room_number(room: RoomId, number: u64) -> [u8; 24] {
     let mut key = [0; 24];
     key[..16].copy_from_slice(room.bytes());
@@ -51,34 +51,6 @@ pub(super) fn login_generation(login: SessionId, generation: u32) -> [u8; 20] {
     key[..16].copy_from_slice(login.bytes());
     key[16..].copy_from_slice(&generation.to_be_bytes());
     key
-}
-
-/// What the entries of a word of a room start with.
-pub(super) fn word(room: RoomId, word: &str) -> Vec<u8> {
-    let mut key = word_start(room, word);
-    key.push(0);
-    key
-}
-
-/// What the entries of all words of a room that start so start with.
-pub(super) fn word_start(room: RoomId, start: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(16 + start.len() + 9);
-    key.extend_from_slice(room.bytes());
-    key.extend_from_slice(start.as_bytes());
-    key
-}
-
-/// (room, word, seq): no word has a byte 0, so the words stand in their order.
-pub(super) fn word_seq(room: RoomId, text: &str, seq: u64) -> Vec<u8> {
-    let mut key = word(room, text);
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
-}
-
-/// Word and seq of an entry.
-pub(super) fn parse_word(key: &[u8]) -> Option<(&str, u64)> {
-    let (rest, seq) = key.get(16..)?.split_last_chunk::<8>()?;
-    Some((std::str::from_utf8(rest.strip_suffix(&[0])?).ok()?, u64::from_be_bytes(*seq)))
 }
 
 /// (name, user): no name has a byte 0.

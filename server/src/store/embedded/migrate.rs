@@ -5,33 +5,38 @@
 //! | 1 | the first |
 //! | 2 | the indexes of words and names, and of all rooms that a user ever was in |
 //! | 3 | the places of messages: a row for each event that is no message, in place of one for each message |
+//! | 4 | the words of messages by blocks, in place of a row for each word of each message |
 //!
 //! Each step can be done again from its start: the schema moves only when it is done, so a crash in between costs its time.
 
 use super::disk::{Disk, Durable};
 use super::tables::{Overlay, Table, Tables, View, decode_event, row_of};
-use super::{accounts, index, keys};
+use super::{accounts, blocks, index, keys};
 use crate::limits::INDEX_BATCH_ROWS;
 use crate::store::StoreError;
 use crate::store::words::names_of;
-use client_protocol::{Event, EventBody, RoomId};
-use components::rows::{MemberRow, NowRow};
+use client_protocol::{Event, RoomId};
+use components::rows::{MemberRow, RoomRow};
 use std::collections::BTreeSet;
 
 /// The schema that this version reads and writes.
-pub(super) const SCHEMA: u64 = 3;
+pub(super) const SCHEMA: u64 = 4;
 
 /// Brings data of `schema` up to [`SCHEMA`].
 pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), StoreError> {
     if schema < 2 {
         tracing::info!(schema, "the data is of an older version: the indexes for search are made");
-        index_messages(tables, disk)?;
         index_names(tables, disk)?;
         index_memberships(tables, disk)?;
     }
     if schema < 3 {
         tracing::info!(schema, "the data is of an older version: the places of messages are made");
         place_messages(tables, disk)?;
+    }
+    if schema < 4 {
+        tracing::info!(schema, "the data is of an older version: messages will be indexed anew");
+        tables.clear(Table::Words)?;
+        list_blocks(tables, disk)?;
     }
     if schema < SCHEMA {
         let mut overlay = Overlay::new(tables);
@@ -41,16 +46,18 @@ pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), S
     Ok(())
 }
 
-/// Writes the words of all messages as they are now.
-pub(super) fn index_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
+/// Writes which blocks of messages there are: the writer indexes them.
+fn list_blocks(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
     let view = tables.view();
     let mut overlay = Overlay::new(tables);
-    for (n, found) in events(&view).enumerate() {
-        let (room, event) = found?;
-        if let Some(event) = as_it_is_now(&view, room, event)? {
-            index::message_posted(&mut overlay, room, &event);
+    let mut n = 0;
+    for item in view.all(Table::Rooms) {
+        let row: RoomRow = row_of(Table::Rooms, item)?;
+        for block in 0..blocks::complete(row.message_no) {
+            overlay.put(Table::Unindexed, &keys::room_number(row.room, block), &[]);
+            commit_lot(&mut overlay, tables, disk, n)?;
+            n += 1;
         }
-        commit_lot(&mut overlay, tables, disk, n)?;
     }
     overlay.commit(disk, Durable::Later)
 }
@@ -89,17 +96,6 @@ fn commit_lot<'a>(overlay: &mut Overlay<'a>, tables: &'a Tables, disk: &Disk, n:
         std::mem::replace(overlay, Overlay::new(tables)).commit(disk, Durable::Later)?;
     }
     Ok(())
-}
-
-/// A message with the body that it has now; `None` for other events and where it has none.
-fn as_it_is_now(view: &View<'_>, room: RoomId, mut event: Event) -> Result<Option<Event>, StoreError> {
-    let EventBody::MessagePosted(posted) = &mut event.body else { return Ok(None) };
-    let now: NowRow = view.row(Table::Nows, &keys::room_number(room, event.head.seq))?.unwrap_or_default();
-    if now.deleted {
-        return Ok(None);
-    }
-    posted.body = now.body.unwrap_or_else(|| std::mem::take(&mut posted.body));
-    Ok(Some(event))
 }
 
 fn index_names(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {

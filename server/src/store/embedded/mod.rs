@@ -13,7 +13,7 @@
 //! | [`torn`] | what a power cut may leave |
 //! | [`read`] | the world's reads |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
-//! | [`index`], [`search`] | words and names: written, and looked for |
+//! | [`index`], [`blocks`], [`search`] | words and names: written, as rows, and looked for |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
 //! | [`erase`] | what a user did, room by room |
 //! | [`check`] | projections compared with their logs |
@@ -22,6 +22,7 @@
 
 mod accounts;
 mod append;
+mod blocks;
 mod check;
 mod disk;
 mod dump;

@@ -1,99 +1,20 @@
 //! Search: messages by the index of words, users by the index of names. Bounded: a query that has done enough says where to go on.
 //!
-//! Entries of a word stand in the order of the log, so a search walks all its words down at once: each is asked for its newest
-//! entry at or below the lowest of the others, until all agree. The start of a word stands for every word that starts so; where these are
-//! too many to walk, they stand in most messages, and reading messages finds some soon.
+//! A search goes down the messages of a room, block by block. The words of a block say which of its messages are looked at; those of a block
+//! that is not indexed (yet) are looked at all.
 
 use super::tables::{Table, View};
-use super::{accounts, history, keys, query};
-use crate::limits::{
-    HISTORY_PAGE_BYTES_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, SEARCH_STARTS_MAX, SEARCH_STEPS_BEFORE_JUMP,
-    SEARCH_STEPS_MAX, USERS_PAGE_MAX,
-};
+use super::{accounts, blocks, history, keys, query};
+use crate::limits::{HISTORY_PAGE_BYTES_MAX, SEARCH_BLOCKS_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, USERS_PAGE_MAX};
 use crate::store::shown::{FrameList, Sight};
-use crate::store::words::{Wanted, names_of};
+use crate::store::words::names_of;
 use crate::store::{NameCursor, SearchQuery, StoreError, UserPage, UserSearch};
-use client_protocol::RoomId;
 use client_protocol::chat::{Message, SearchPage};
 use client_protocol::limits::SEARCH_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
-use fjall::Iter;
 
 fn strange(key: &[u8]) -> StoreError {
     StoreError::Corrupt(format!("a key of {} bytes in an index", key.len()))
-}
-
-/// The entries of one word, from the newest on.
-struct Descent<'a> {
-    view: &'a View<'a>,
-    room: RoomId,
-    word: String,
-    entries: Option<Iter>,
-    /// The newest entry that was not passed; 0 when there are no more.
-    at: u64,
-}
-
-impl<'a> Descent<'a> {
-    fn new(view: &'a View<'a>, room: RoomId, word: String) -> Self {
-        Self { view, room, word, entries: None, at: u64::MAX }
-    }
-
-    /// The newest seq at or below `seq`; 0 where there is none.
-    fn at_most(&mut self, seq: u64, steps: &mut usize) -> Result<u64, StoreError> {
-        let mut walked = 0;
-        while self.at > seq {
-            if walked == SEARCH_STEPS_BEFORE_JUMP {
-                self.entries = None;
-            }
-            walked += 1;
-            *steps += 1;
-            let entries = self.entries.get_or_insert_with(|| {
-                let (first, last) = (keys::word_seq(self.room, &self.word, 0), keys::word_seq(self.room, &self.word, seq));
-                self.view.range(Table::Words, &first, &last)
-            });
-            self.at = match entries.next_back() {
-                None => 0,
-                Some(item) => {
-                    let key = item.key()?;
-                    keys::parse_word(&key).ok_or_else(|| strange(&key))?.1
-                }
-            };
-        }
-        Ok(self.at)
-    }
-}
-
-/// Words of which a message must have one.
-struct Term<'a>(Vec<Descent<'a>>);
-
-impl Term<'_> {
-    fn at_most(&mut self, seq: u64, steps: &mut usize) -> Result<u64, StoreError> {
-        let mut newest = 0;
-        for word in &mut self.0 {
-            newest = word.at_most(seq, steps)?.max(newest);
-        }
-        Ok(newest)
-    }
-}
-
-/// The words of a room that start so; `None` if they are more than a search may follow.
-fn words_from(view: &View<'_>, room: RoomId, start: &str) -> Result<Option<Vec<String>>, StoreError> {
-    let mut last = keys::word_start(room, start);
-    last.resize(last.len() + crate::limits::WORD_BYTES_MAX, 0xff);
-    let mut first = keys::word_start(room, start);
-    let mut words = Vec::new();
-    while let Some(item) = view.range(Table::Words, &first, &last).next() {
-        if words.len() == SEARCH_STARTS_MAX {
-            return Ok(None);
-        }
-        let key = item.key()?;
-        let (word, _) = keys::parse_word(&key).ok_or_else(|| strange(&key))?;
-        // Behind all entries of this word.
-        first = keys::word_start(room, word);
-        first.push(1);
-        words.push(word.to_owned());
-    }
-    Ok(Some(words))
 }
 
 /// A page as it grows.
@@ -120,55 +41,51 @@ impl Page<'_> {
         self.messages.len() >= self.limit() || self.read >= SEARCH_MESSAGES_MAX
     }
 
-    /// Walks the index down from `top`; answers where to go on.
-    fn walk(&mut self, mut terms: Vec<Term<'_>>, top: u64) -> Result<u64, StoreError> {
-        let (mut below, mut steps) = (top, 0);
-        while below > 0 {
-            let mut agreed = below;
-            let mut agreeing = 0;
-            for term in 0.. {
-                if agreeing == terms.len() {
-                    break;
-                }
-                let count = terms.len();
-                let seq = terms[term % count].at_most(agreed, &mut steps)?;
-                if seq == 0 {
-                    return Ok(0);
-                }
-                agreeing = if seq == agreed { agreeing + 1 } else { 1 };
-                agreed = seq;
-                if steps >= SEARCH_STEPS_MAX && agreeing < terms.len() {
-                    return Ok(agreed + 1);
-                }
+    /// Goes down the messages from the last one at or below `top`; answers where to go on.
+    fn walk(&mut self, top: u64) -> Result<u64, StoreError> {
+        let room = self.query.room;
+        let mut number = history::messages_up_to(self.view, room, top)?;
+        for _ in 0..SEARCH_BLOCKS_MAX {
+            if number == 0 {
+                return Ok(0);
             }
-            let message = history::message_at(self.view, self.query.room, agreed, &self.sight)?;
-            if !message.is_none_or(|message| self.take(message)) {
-                return Ok(agreed + 1);
+            let (block, last) = blocks::place_of(number);
+            if let Some(next) = self.look_at(block, last)? {
+                return Ok(next);
             }
-            below = agreed - 1;
-            if below > 0 && (self.is_full() || steps >= SEARCH_STEPS_MAX) {
-                return Ok(agreed);
-            }
+            number = blocks::first_of(block) - 1;
         }
-        Ok(0)
+        match number {
+            0 => Ok(0),
+            // What stands before the lowest message that was looked at.
+            _ => history::seq_of(self.view, room, number + 1),
+        }
     }
 
-    /// Reads messages from the last one at or below `top` on; answers where to go on.
-    fn read_on(&mut self, top: u64) -> Result<u64, StoreError> {
-        let newest = history::messages_up_to(self.view, self.query.room, top)?;
-        let mut guess = None;
-        for number in (1..=newest).rev() {
-            let message = history::message(self.view, self.query.room, number, guess, &self.sight)?;
+    /// Looks at the messages of a block from the place `last` down; answers where to go on if the search is to end here.
+    fn look_at(&mut self, block: u64, last: u8) -> Result<Option<u64>, StoreError> {
+        let (view, room) = (self.view, self.query.room);
+        let mut left = match view.value(Table::Words, &keys::room_number(room, block))? {
+            Some(row) => blocks::find(&row, &self.query.wanted)?,
+            None => blocks::Places::MAX,
+        };
+        left &= blocks::Places::MAX >> (blocks::Places::BITS - 1 - u32::from(last));
+        let mut above = None;
+        while let Some(place) = left.checked_ilog2() {
+            left &= !(1 << place);
+            let number = blocks::first_of(block) + u64::from(place);
+            let guess = above.filter(|(above, _)| *above == number + 1).map(|(_, seq): (u64, u64)| seq - 1);
+            let message = history::message(view, room, number, guess, &self.sight)?;
             let seq = message.seq;
-            guess = Some(seq - 1);
+            above = Some((number, seq));
             if !self.take(message) {
-                return Ok(seq + 1);
+                return Ok(Some(seq + 1));
             }
-            if number > 1 && self.is_full() {
-                return Ok(seq);
+            if self.is_full() {
+                return Ok(Some(if number > 1 { seq } else { 0 }));
             }
         }
-        Ok(0)
+        Ok(None)
     }
 }
 
@@ -178,19 +95,8 @@ pub(super) fn page(view: &View<'_>, query: &SearchQuery) -> Result<SearchPage, S
     let Some(row) = query::room(view, query.room)? else { return Ok(nothing) };
     let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let top = sight.top(query.before);
-    let Wanted { words, prefix } = &query.wanted;
-    let term = |words: Vec<String>| Term(words.into_iter().map(|word| Descent::new(view, query.room, word)).collect());
-    let mut terms: Vec<Term<'_>> = words.iter().map(|word| term(vec![word.clone()])).collect();
-    if let Some(start) = prefix {
-        match words_from(view, query.room, start)? {
-            Some(words) if words.is_empty() => return Ok(nothing),
-            Some(words) => terms.push(term(words)),
-            // The other words find the messages, and each is looked at anyway.
-            None => {}
-        }
-    }
     let mut page = Page { view, query, sight, messages: FrameList::new(HISTORY_PAGE_BYTES_MAX), read: 0 };
-    let next = if terms.is_empty() { page.read_on(top)? } else { page.walk(terms, top)? };
+    let next = page.walk(top)?;
     Ok(SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} })
 }
 

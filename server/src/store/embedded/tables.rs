@@ -69,8 +69,10 @@ tables! {
     RoomsEver = "rooms_ever", 4 MiB;
     /// Accounts that were erased, and whose rooms may not know it yet: user -> the key of the events that erase them.
     Erasing = "erasing", 1 MiB;
-    /// (room, word, seq of a message that has it now).
-    Words = "words", 16 MiB;
+    /// (room, number of a block of messages) -> their words: [`super::blocks`].
+    Words = "words", 8 MiB;
+    /// (room, number of a block that is complete and not indexed yet).
+    Unindexed = "unindexed", 1 MiB;
     /// (name, user), see [`crate::store::words::names_of`].
     Names = "names", 2 MiB;
 }
@@ -86,7 +88,8 @@ impl From<fjall::Error> for StoreError {
     }
 }
 
-fn decode_row<T: Decode<()>>(table: Table, bytes: &[u8]) -> Result<T, StoreError> {
+/// A row of a table.
+pub(super) fn decode_row<T: Decode<()>>(table: Table, bytes: &[u8]) -> Result<T, StoreError> {
     codec::decode(bytes).map_err(|error| StoreError::Corrupt(format!("a row of {table:?}: {error}")))
 }
 
@@ -153,6 +156,11 @@ impl Tables {
     /// Everything that is durable now, as of this instant.
     pub(super) fn view(&self) -> View<'_> {
         View { tables: self, snapshot: self.db.snapshot() }
+    }
+
+    /// Empties a table.
+    pub(super) fn clear(&self, table: Table) -> Result<(), StoreError> {
+        Ok(self.space(table).clear()?)
     }
 
     /// Makes what was written without a sync durable.

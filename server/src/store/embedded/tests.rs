@@ -45,6 +45,15 @@ impl Bench {
     }
 }
 
+/// Waits until everything that can be indexed is.
+fn wait_until_indexed(store: &EmbeddedStore) {
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while store.shared.tables.view().all(Table::Unindexed).next().is_some() {
+        assert!(std::time::Instant::now() < end, "blocks are left to be indexed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn record(seq: u64, message_no: u64, body: EventBody) -> Record {
     let head = EventHead {
         seq,

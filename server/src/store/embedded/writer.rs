@@ -5,8 +5,11 @@ use super::append::{stage, stage_level};
 use super::disk::Durable;
 use super::projection::Projection;
 use super::tables::{Overlay, Table, last_id_of};
-use super::{Shared, check};
-use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
+use super::{Shared, check, index, keys};
+use crate::limits::{
+    INDEX_BLOCKS_AT_ONCE, INDEX_QUEUE_MAX, STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL,
+    STORE_LOOK_INTERVAL,
+};
 use crate::store::StoreError;
 use crate::store::check::RoomCheck;
 use client_protocol::{RoomId, UserId};
@@ -52,6 +55,8 @@ pub(super) struct Writer {
     waiting: VecDeque<AppendRequest>,
     /// Levels that are not written yet; bounded by the rooms that are dirty.
     levels: BTreeMap<RoomId, u64>,
+    /// Blocks of messages that are to be indexed.
+    unindexed: Unindexed,
     looked: Instant,
     closing: bool,
 }
@@ -60,14 +65,15 @@ impl Writer {
     /// A writer for an open database.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, StoreError> {
         let dirty = dirty_rooms(&shared)?.into_iter().collect();
-        Ok(Self { shared, dirty, waiting: VecDeque::new(), levels: BTreeMap::new(), looked: Instant::now(), closing: false })
+        let (waiting, levels) = (VecDeque::new(), BTreeMap::new());
+        Ok(Self { shared, dirty, waiting, levels, unindexed: Unindexed::default(), looked: Instant::now(), closing: false })
     }
 
     /// Works until it is told to close.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         let _stop = crate::stop::StopOnPanic("a thread of the store");
         while !self.closing || !self.waiting.is_empty() {
-            if self.waiting.is_empty() {
+            if self.waiting.is_empty() && !self.unindexed.has_work() {
                 let patience = if self.levels.is_empty() { STORE_LOOK_INTERVAL } else { STORE_LEVEL_INTERVAL };
                 match jobs.recv_timeout(patience) {
                     Ok(job) => self.take(job),
@@ -81,6 +87,7 @@ impl Writer {
             if !self.waiting.is_empty() {
                 self.commit_some();
             }
+            self.unindexed.work(&self.shared);
             self.tend();
         }
         if let Err(error) = self.shared.tables.sync() {
@@ -112,7 +119,7 @@ impl Writer {
     /// Commits what waits, cut so that no commit stalls the others for long, and answers it.
     fn commit_some(&mut self) {
         let mut overlay = Overlay::new(&self.shared.tables);
-        let mut replies = Vec::new();
+        let (mut replies, mut completed) = (Vec::new(), Vec::new());
         let (mut events, mut bytes) = (0, 0);
         while let Some(request) = self.waiting.front() {
             let request_bytes: usize = request.records.iter().map(|record| record.bytes.len()).sum();
@@ -123,11 +130,17 @@ impl Writer {
             }
             events += request.records.len();
             bytes += request_bytes;
-            replies.push(stage(&mut overlay, request, self.dirty.contains(&request.room)));
+            let reply = stage(&mut overlay, request, self.dirty.contains(&request.room));
+            let appended = request.records[..reply.appended].iter();
+            completed.extend(appended.filter_map(|record| Some((request.room, index::block_completed(&record.event)?))));
+            replies.push(reply);
             self.waiting.pop_front();
         }
         match overlay.commit(&self.shared.disk, Durable::Synced) {
-            Ok(()) => self.dirty.extend(replies.iter().filter(|reply| reply.appended > 0).map(|reply| reply.room)),
+            Ok(()) => {
+                self.dirty.extend(replies.iter().filter(|reply| reply.appended > 0).map(|reply| reply.room));
+                self.unindexed.extend(completed);
+            }
             Err(error) => {
                 tracing::debug!(%error, "a commit was refused");
                 // What was known before this commit is true without it.
@@ -167,6 +180,7 @@ impl Writer {
             return;
         }
         self.looked = Instant::now();
+        self.unindexed.failed = false;
         self.shared.disk.look();
         if !self.levels.is_empty() {
             self.store_levels();
@@ -191,6 +205,85 @@ impl Writer {
             }
         }
     }
+}
+
+/// Blocks of messages that are complete and not indexed. The store knows them all ([`Table::Unindexed`]).
+struct Unindexed {
+    queue: VecDeque<(RoomId, u64)>,
+    /// There may be more in the store than in the queue.
+    more: bool,
+    /// The last attempt failed: after a while there is another one.
+    failed: bool,
+}
+
+impl Default for Unindexed {
+    /// What was left over is looked for.
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), more: true, failed: false }
+    }
+}
+
+impl Unindexed {
+    fn extend(&mut self, blocks: Vec<(RoomId, u64)>) {
+        for block in blocks {
+            if self.queue.len() < INDEX_QUEUE_MAX {
+                self.queue.push_back(block);
+            } else {
+                self.more = true;
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.failed && (self.more || !self.queue.is_empty())
+    }
+
+    /// Indexes a few blocks.
+    fn work(&mut self, shared: &Shared) {
+        if !self.has_work() {
+            return;
+        }
+        match self.index_some(shared) {
+            Ok(()) => {}
+            Err(StoreError::Corrupt(error)) => {
+                tracing::error!(error, "messages are not indexed for search until the next start");
+                (self.more, self.queue) = (false, VecDeque::new());
+            }
+            Err(error) => {
+                tracing::debug!(%error, "messages cannot be indexed for search now");
+                self.failed = true;
+            }
+        }
+    }
+
+    fn index_some(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        let view = shared.tables.view();
+        if self.queue.is_empty() {
+            let found = view.all(Table::Unindexed).take(INDEX_QUEUE_MAX + 1).map(block_of);
+            self.queue = found.collect::<Result<_, _>>()?;
+            self.more = self.queue.len() > INDEX_QUEUE_MAX;
+        }
+        let count = self.queue.len().min(INDEX_BLOCKS_AT_ONCE);
+        let mut overlay = Overlay::new(&shared.tables);
+        for &(room, block) in self.queue.iter().take(count) {
+            let key = keys::room_number(room, block);
+            match index::block(&view, room, block) {
+                Ok(words) => overlay.put(Table::Words, &key, &words),
+                // A search reads the messages, and a check of the room says what is wrong.
+                Err(error) => tracing::error!(%room, block, %error, "a block of messages cannot be indexed"),
+            }
+            overlay.remove(Table::Unindexed, &key);
+        }
+        overlay.commit(&shared.disk, Durable::Later)?;
+        self.queue.drain(..count);
+        Ok(())
+    }
+}
+
+fn block_of(item: fjall::Guard) -> Result<(RoomId, u64), StoreError> {
+    let key = item.key()?;
+    let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
+    room.zip(keys::last_number(&key)).ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
 }
 
 /// The rooms that are marked dirty.

@@ -41,9 +41,8 @@ impl Tables {
         ] {
             stats.push((name.to_owned(), self.space(table).len()? as u64));
         }
-        for (table, name) in [(Table::Events, "events_estimate"), (Table::Words, "words_estimate")] {
-            stats.push((name.to_owned(), self.space(table).approximate_len() as u64));
-        }
+        stats.push(("events_estimate".to_owned(), self.space(Table::Events).approximate_len() as u64));
+        stats.push(("blocks_to_index".to_owned(), self.space(Table::Unindexed).len()? as u64));
         stats.push(("disk_bytes".to_owned(), self.db.disk_space()?));
         stats.push(("journal_bytes".to_owned(), self.db.journal_disk_space()?));
         Ok(stats)

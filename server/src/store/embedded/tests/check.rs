@@ -11,13 +11,14 @@ async fn a_check_finds_and_mends_every_projection() {
         settings: client_protocol::room::SettingsTail { name: Some("Harbour".to_owned()), ..Default::default() },
     };
     let edit = BodyEdited { target: 2, body: Body::text("ebb"), tail: EmptyTail {} };
-    let records = vec![
+    let mut records = vec![
         record(1, 0, EventBody::RoomCreated(created)),
         record(2, 1, posted_text("tide one")),
         record(3, 2, posted_text("tide two")),
         record(4, 2, EventBody::MessageEdited(edit)),
         record(5, 2, deleted(3)),
     ];
+    records.extend((6..140).map(|seq| record(seq, seq - 3, posted_text(&format!("tide {seq}")))));
     assert_eq!(bench.append(1, records).then, AppendThen::Done);
     let store = &bench.store;
     let tables = &store.shared.tables;

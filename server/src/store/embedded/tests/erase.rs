@@ -41,12 +41,20 @@ async fn an_erase_leaves_no_byte_after_a_purge() {
         EventBody::MessagePosted(MessagePosted { body, mentions: Vec::new(), tail })
     };
     let edit = BodyEdited { target: 1, body: text("second qzedit8843"), tail: EmptyTail {} };
-    let records = vec![
+    let mut records = vec![
         record(1, 1, post(text("first qzbody4412"))),
         record(2, 2, post(Body { format: 255, bytes: b"qzopaque2208".to_vec() })),
         record(3, 2, EventBody::MessageEdited(edit)),
     ];
+    // Messages that stay, so that a block with those that go is indexed.
+    records.extend((4..=129).map(|seq| record(seq, seq - 1, posted_text("ebb and flow"))));
     assert_eq!(bench.append(1, records).then, AppendThen::Done);
+    wait_until_indexed(&bench.store);
+    let words_of_block = || {
+        let row = bench.store.shared.tables.view().value(Table::Words, &keys::room_number(ROOM, 0)).unwrap();
+        String::from_utf8_lossy(&row.unwrap()).into_owned()
+    };
+    assert!(words_of_block().contains("qzedit8843"));
     let secrets = [
         "qzuser8124",
         "qzmail7315",
@@ -68,7 +76,8 @@ async fn an_erase_leaves_no_byte_after_a_purge() {
         assert!(!on_disk(folder, secret.as_bytes()).is_empty(), "{secret} was never written: the test would find nothing");
     }
     bench.store.set_account_status(ada, components::rows::account::ERASED, 2).await.unwrap();
-    bench.store.erase(ROOM, ada, vec![1, 2, 3], 4).await.unwrap();
+    bench.store.erase(ROOM, ada, vec![1, 2, 3], 130).await.unwrap();
+    assert!(words_of_block().contains("flow") && !words_of_block().contains("qz"));
     bench.store.purge().await.unwrap();
     for secret in secrets {
         let left = on_disk(folder, secret.as_bytes());

@@ -6,14 +6,16 @@ use super::*;
 fn data_of_schema_1_gets_its_indexes() {
     let bench = bench(&EmbeddedOptions::default());
     let edit = BodyEdited { target: 2, body: Body::text("ebb"), tail: EmptyTail {} };
-    let records = vec![
+    let mut records = vec![
         record(1, 1, posted_text("tide one")),
         record(2, 2, posted_text("tide two")),
         record(3, 3, posted_text("tide three")),
         record(4, 3, EventBody::MessageEdited(edit)),
         record(5, 3, deleted(3)),
     ];
+    records.extend((6..200).map(|seq| record(seq, seq - 2, posted_text("spring tide"))));
     assert_eq!(bench.append(1, records).then, AppendThen::Done);
+    wait_until_indexed(&bench.store);
     let account = Account {
         user: UserId::from_bytes([1; 16]),
         username: "ada".to_owned(),
@@ -28,25 +30,26 @@ fn data_of_schema_1_gets_its_indexes() {
     };
     accounts::create(&bench.store.shared, account).unwrap();
     let Bench { store, folder, .. } = bench;
-    let indexes = |store: &EmbeddedStore| -> Vec<Vec<u8>> {
+    let indexes = |store: &EmbeddedStore| -> Vec<(Vec<u8>, Vec<u8>)> {
         let view = store.shared.tables.view();
-        let keys = [Table::Words, Table::Names].into_iter().flat_map(|table| view.all(table));
-        keys.map(|item| item.key().unwrap().to_vec()).collect()
+        let rows = [Table::Words, Table::Names].into_iter().flat_map(|table| view.all(table));
+        rows.map(|item| item.into_inner().unwrap()).map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
     };
     let expected = indexes(&store);
-    assert_eq!(expected.len(), 3 + 3, "tide, one and ebb; ada, ada lovelace and lovelace");
-    // As a version of before search left it.
+    assert_eq!(expected.len(), 1 + 3, "a block; ada, ada lovelace and lovelace");
+    // As a version of before search left it, with what a version between wrote into one of the tables.
     let mut overlay = tables::Overlay::new(&store.shared.tables);
     for table in [Table::Words, Table::Names] {
         for item in store.shared.tables.view().all(table) {
             overlay.remove(table, &item.key().unwrap());
         }
     }
+    overlay.put(Table::Words, &[ROOM.bytes(), &b"tide\0"[..], &1_u64.to_be_bytes()].concat(), &[]);
     overlay.put(Table::Meta, b"schema", &1_u64.to_be_bytes());
     overlay.commit(&store.shared.disk, disk::Durable::Synced).unwrap();
-    assert!(indexes(&store).is_empty());
     drop(store);
     let store = EmbeddedStore::open(folder.path(), &EmbeddedOptions::default()).unwrap();
+    wait_until_indexed(&store);
     assert_eq!(indexes(&store), expected);
     let schema = store.shared.tables.view().value(Table::Meta, b"schema").unwrap().unwrap();
     assert_eq!(keys::number(&schema), Some(migrate::SCHEMA));
@@ -92,16 +95,90 @@ fn data_of_schema_2_gets_the_places_of_its_messages() {
     assert!(history::message(&view, ROOM, 7, None, &sight).is_err(), "there is no seventh");
 }
 
+async fn found(store: &EmbeddedStore, text: &str) -> Vec<u64> {
+    let wanted = crate::store::words::Wanted::parse(text).unwrap();
+    let (viewer, last_seq) = (UserId::from_bytes([1; 16]), u64::MAX);
+    let query = SearchQuery { room: ROOM, viewer, wanted, before: 0, last_seq, limit: 50 };
+    store.search(query).await.unwrap().messages.iter().map(|message| message.seq).collect()
+}
+
+#[tokio::test]
+async fn what_changes_a_message_changes_its_block() {
+    let bench = bench(&EmbeddedOptions::default());
+    let posts = (1..=300).map(|seq| record(seq, seq, posted_text(&format!("tide n{seq}")))).collect();
+    assert_eq!(bench.append(1, posts).then, AppendThen::Done);
+    wait_until_indexed(&bench.store);
+    let edit =
+        |target, text: &str| EventBody::MessageEdited(BodyEdited { target, body: Body::text(text), tail: EmptyTail {} });
+    let changes = vec![
+        record(301, 300, edit(5, "flow m5")),
+        record(302, 300, deleted(6)),
+        record(303, 300, edit(300, "flow m300")),
+        record(304, 300, deleted(299)),
+    ];
+    assert_eq!(bench.append(301, changes).then, AppendThen::Done);
+    assert_eq!(bench.store.check(ROOM, false).await.unwrap().differences, Vec::<String>::new());
+    bench.store.erase(ROOM, UserId::from_bytes([1; 16]), vec![7, 298], 305).await.unwrap();
+    let nobody = Vec::<u64>::new();
+    for (text, seqs) in [
+        ("n8 tide ", vec![8]),
+        ("n129 ", vec![129]),
+        ("n297 ", vec![297]),
+        ("flow ", vec![300, 5]),
+        ("flow m3", vec![300]),
+        ("n12", vec![129, 128, 127, 126, 125, 124, 123, 122, 121, 120, 12]),
+    ] {
+        assert_eq!(found(&bench.store, text).await, seqs, "{text}");
+    }
+    for gone in ["n5 ", "n6 ", "n7 ", "n298 ", "n299 ", "n300 ", "n8 n9 "] {
+        assert_eq!(found(&bench.store, gone).await, nobody, "{gone}");
+    }
+    let view = bench.store.shared.tables.view();
+    let blocks: Vec<_> = view.all(Table::Words).map(|item| item.value().unwrap().to_vec()).collect();
+    assert_eq!(blocks.len(), 2, "the last 44 messages are not a whole block");
+    let anew = crate::store::embedded::index::block(&view, ROOM, 0).unwrap();
+    assert_eq!(blocks[0], anew, "a changed block is as one made anew");
+}
+
+#[tokio::test]
+async fn blocks_that_a_crash_left_are_indexed_after_it() {
+    let bench = bench(&EmbeddedOptions::default());
+    for first in [1, 129] {
+        let posts = (first..first + 128).map(|seq| record(seq, seq, posted_text(&format!("tide n{seq}")))).collect();
+        assert_eq!(bench.append(first, posts).then, AppendThen::Done);
+    }
+    wait_until_indexed(&bench.store);
+    let Bench { store, folder, .. } = bench;
+    let rows = |store: &EmbeddedStore| -> Vec<_> {
+        store.shared.tables.view().all(Table::Words).map(|item| item.into_inner().unwrap()).collect()
+    };
+    let expected = rows(&store);
+    assert_eq!(expected.len(), 2);
+    let mut overlay = tables::Overlay::new(&store.shared.tables);
+    overlay.remove(Table::Words, &keys::room_number(ROOM, 1));
+    overlay.put(Table::Unindexed, &keys::room_number(ROOM, 1), &[]);
+    overlay.commit(&store.shared.disk, disk::Durable::Synced).unwrap();
+    assert_eq!(found(&store, "n200 ").await, [200], "a message of a block that is not indexed is found");
+    assert_eq!(store.check(ROOM, false).await.unwrap().count, 0, "waiting is no difference");
+    drop(store);
+    let store = EmbeddedStore::open(folder.path(), &EmbeddedOptions::default()).unwrap();
+    wait_until_indexed(&store);
+    assert_eq!(rows(&store), expected);
+    assert_eq!(found(&store, "n200 ").await, [200]);
+}
+
 /// Two words that never stand in one message, all over a long room: the search ends, says where to go on, and comes to the end.
 #[tokio::test]
 async fn a_search_does_bounded_work() {
     let bench = bench(&EmbeddedOptions { sync: false, ..EmbeddedOptions::default() });
-    let messages = crate::limits::SEARCH_STEPS_MAX as u64 + 2_000;
+    let messages = crate::limits::SEARCH_BLOCKS_MAX as u64 * crate::limits::WORD_BLOCK_MESSAGES + 2_000;
+    let messages = messages.next_multiple_of(200);
     for first in (1..=messages).step_by(200) {
         let lot =
             (first..first + 200).map(|seq| record(seq, seq, posted_text(if seq % 2 == 0 { "ebb x1" } else { "flow x2" })));
         assert_eq!(bench.append(first, lot.collect()).then, AppendThen::Done);
     }
+    wait_until_indexed(&bench.store);
     for (wanted, found) in [("ebb flow ", 0), ("ebb x2 ", 0), ("ebb fl", 0), ("flow ebb x", 0), ("ebb x1 ", messages / 2)] {
         let wanted = crate::store::words::Wanted::parse(wanted).unwrap();
         let (mut before, mut pages, mut seen) = (0, 0, 0);
