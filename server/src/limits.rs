@@ -99,8 +99,9 @@ pub const STORE_PAGE_EVENTS_MAX: u64 = client_protocol::limits::REPLAY_EVENTS_MA
 pub const STORE_READ_THREADS: usize = 2;
 /// Reads that one of them is handed at a time.
 pub const STORE_READ_LOT: usize = 8;
-/// Threads of the database for flushes and compactions.
-pub const STORE_WORKERS: usize = 2;
+/// Threads of the database for flushes and compactions. One of them takes flushes only, and turns in circles (fjall 3.1) while compactions
+/// wait and all others are busy: with three others that is rare.
+pub const STORE_WORKERS: usize = 4;
 /// Account changes and queries that run at a time; others wait.
 pub const STORE_QUERIES_MAX: usize = 64;
 /// Bytes of the database's cache.
