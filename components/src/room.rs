@@ -127,6 +127,8 @@ pub struct Waiting {
     pub aside: VecDeque<Entity>,
     /// Who sent those: what they send after them waits too.
     pub aside_users: BTreeSet<UserId>,
+    /// Until when the room's commands wait for more to share their append, monotonic microseconds; set once for each append.
+    pub gather_until_us: Option<u64>,
     /// Appends in a row that another node won.
     pub conflicts: u32,
 }

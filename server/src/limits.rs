@@ -174,14 +174,20 @@ pub const WORD_BYTES_MAX: usize = 64;
 pub const NAME_STARTS_MAX: usize = 8;
 /// Messages whose words are one row of the index. Part of the format of stored data.
 pub const WORD_BLOCK_MESSAGES: u64 = 128;
-/// Blocks of messages that are indexed after a commit: as many as one commit may complete by its events, and one more.
-pub const INDEX_BLOCKS_AT_ONCE: usize = STORE_COMMIT_EVENTS_MAX / WORD_BLOCK_MESSAGES as usize + 1;
+/// Bytes of words of one such row, before those that stand twice are taken out; a block with more has no row, and its messages are read.
+pub const WORD_BLOCK_TEXT_BYTES_MAX: usize = 256 * 1024;
+/// Blocks of messages that are indexed at a time.
+pub const INDEX_BLOCKS_AT_ONCE: usize = 2;
+/// While appends wait, blocks are indexed at most this often.
+pub const INDEX_BUSY_INTERVAL: Duration = Duration::from_millis(5);
 /// Events that are read one after the other to index a block; where its messages stand further apart, each is looked for.
 pub const INDEX_SCAN_EVENTS_MAX: u64 = 1_024;
 /// Blocks to be indexed that are known in memory; more are looked for in the store.
 pub const INDEX_QUEUE_MAX: usize = 4_096;
 /// Blocks of the index that one search looks at; it ends there and says where to go on.
 pub const SEARCH_BLOCKS_MAX: usize = 256;
+/// Bytes of rows of the index that one search looks at; it ends after the row with which there are more.
+pub const SEARCH_INDEX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Messages whose words one search compares itself; it ends there and says where to go on.
 pub const SEARCH_MESSAGES_MAX: usize = 2_000;
 /// Rooms that one search over rooms looks at.

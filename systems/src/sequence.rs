@@ -111,10 +111,14 @@ fn sequence_rooms(mut desk: Desk, mut rooms: Query<Sequenced>, mut index: ResMut
             continue;
         }
         let gather_until_us = desk.gather_until_us(&waiting, subscribers);
+        // A flush that comes in between, for a new reader say, does not make them wait longer.
+        let gather_until_us = waiting.gather_until_us.map_or(gather_until_us, |until_us| until_us.min(gather_until_us));
         if gather_until_us > now_us {
+            waiting.gather_until_us = Some(gather_until_us);
             index.held.insert((gather_until_us, entity));
             continue;
         }
+        waiting.gather_until_us = None;
         let mut batch = Batch { as_of_us: freshness.as_of_us, ..Batch::default() };
         while let Some(&message) = waiting.queue.front() {
             if batch.closed || batch.records.len() >= APPEND_EVENTS_MAX || batch.bytes >= APPEND_BYTES_MAX {
@@ -155,8 +159,9 @@ fn sequence_rooms(mut desk: Desk, mut rooms: Query<Sequenced>, mut index: ResMut
 }
 
 impl Desk<'_, '_> {
-    /// Until when what waits in a room can wait for more to share its append, and with it the sync of the store: nobody is shown an event
-    /// before the room's next flush, and a room with many readers is not flushed before its interval has passed.
+    /// Until when what waits in a room can wait for more to share its append, and with it the sync of the store: readers are shown no event
+    /// before the room's next flush, and a room with many of them is not flushed before its interval has passed. A room that is handed out
+    /// in pieces is flushed all the time: nothing waits in it.
     fn gather_until_us(&self, waiting: &Waiting, subscribers: &Subscribers) -> u64 {
         let first = waiting.queue.front().and_then(|&message| self.messages.get(message).ok());
         let Some((_, first, ..)) = first.filter(|_| waiting.queue.len() < APPEND_EVENTS_MAX) else { return 0 };

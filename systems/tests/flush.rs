@@ -68,10 +68,26 @@ fn what_is_said_before_a_rooms_next_flush_is_appended_together() {
 }
 
 #[test]
+fn a_new_reader_does_not_make_a_room_wait_longer() {
+    let mut s = Scenario::new();
+    let (a, room, readers) = room_with_readers(&mut s, 200);
+    s.post(a, room, "first");
+    s.advance(5);
+    let appends = s.store.appends;
+    let waits = s.post(a, room, "second");
+    s.advance(25);
+    let late = s.connect_device(s.client(readers[0]).user, 2);
+    s.subscribe(late, room, LIVE);
+    assert_eq!(s.store.appends, appends, "it waits still");
+    s.advance(14);
+    assert_eq!((s.store.appends, s.code(waits)), (appends + 1, Code::Ok), "10 ms before the flush that was to be");
+}
+
+#[test]
 fn no_command_waits_long_for_others_and_a_full_append_for_none() {
     let tuning = Tuning {
-        flush_us_per_reader: 10_000,
-        flush_us_max: 2_000_000,
+        flush_us_per_reader: 5_000,
+        flush_us_max: 1_000_000,
         user_burst: 1e9,
         room_burst: 1e9,
         ..Tuning::default()

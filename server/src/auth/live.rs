@@ -10,6 +10,8 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 struct Known {
     logins: HashMap<SessionId, (UserId, Instant)>,
+    /// When those whose time is over were last looked for.
+    swept: Option<Instant>,
     /// Counts what was forgotten: an answer of the store from before says nothing any more.
     forgotten: u64,
 }
@@ -44,7 +46,9 @@ impl LiveLogins {
         if known.forgotten != asked.0 {
             return;
         }
-        if known.logins.len() >= LIVE_LOGINS_MAX {
+        let may_sweep = known.swept.is_none_or(|at| now.saturating_duration_since(at) >= LIVE_LOGIN_TIME);
+        if known.logins.len() >= LIVE_LOGINS_MAX && may_sweep {
+            known.swept = Some(now);
             known.logins.retain(|_, (_, until)| *until > now);
         }
         if known.logins.len() < LIVE_LOGINS_MAX {
@@ -83,6 +87,23 @@ mod tests {
         live.forget(login);
         live.remember(asked, user, login, now);
         assert!(live.is_live(login, now).is_err(), "the answer was from before the end");
+    }
+
+    #[test]
+    fn a_full_memory_makes_room_once_in_a_while() {
+        let (live, now) = (LiveLogins::default(), Instant::now());
+        let user = UserId::from_bytes([1; 16]);
+        let login = |n: usize| SessionId::from_bytes((n as u128).to_be_bytes());
+        let remember = |n: usize, now| live.remember(Asked(0), user, login(n), now);
+        for n in 0..LIVE_LOGINS_MAX {
+            remember(n, now);
+        }
+        remember(LIVE_LOGINS_MAX, now);
+        assert!(live.is_live(login(LIVE_LOGINS_MAX), now).is_err(), "there is no room for it");
+        let later = now + LIVE_LOGIN_TIME;
+        remember(LIVE_LOGINS_MAX, later);
+        assert!(live.is_live(login(LIVE_LOGINS_MAX), later).is_ok(), "the others' time is over");
+        assert_eq!(live.lock().logins.len(), 1);
     }
 
     #[test]

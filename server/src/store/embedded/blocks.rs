@@ -3,16 +3,16 @@
 //! A row is a list of words in their order, each as its length (u8), its bytes, the number of messages that have it (u8), and the place of
 //! each of those in the block (u8), ascending.
 
-use crate::limits::{WORD_BLOCK_MESSAGES, WORD_BYTES_MAX};
+use crate::limits::{WORD_BLOCK_MESSAGES, WORD_BLOCK_TEXT_BYTES_MAX, WORD_BYTES_MAX};
 use crate::store::StoreError;
 use crate::store::words::Wanted;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Messages of a block: bit n is the message at place n.
 pub(super) type Places = u128;
 
 const _: () = assert!(WORD_BLOCK_MESSAGES == Places::BITS as u64);
 const _: () = assert!(WORD_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(WORD_BLOCK_TEXT_BYTES_MAX <= u32::MAX as usize);
 
 /// The block that a message stands in, and its place there.
 pub(super) const fn place_of(message_no: u64) -> (u64, u8) {
@@ -86,12 +86,13 @@ pub(super) fn find(row: &[u8], wanted: &Wanted) -> Result<Places, StoreError> {
     })
 }
 
-/// Gathers the words of a block that is made anew.
+/// Gathers the words of a block.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     text: Vec<u8>,
     /// Where each word stands in `text`.
     words: Vec<WordAt>,
+    too_much: bool,
 }
 
 /// A word of a message. Ordered as words are, by its first bytes where these tell.
@@ -106,10 +107,13 @@ struct WordAt {
 impl Gathered {
     /// Takes a word of the message at `place`; it may have come before.
     pub(super) fn push(&mut self, place: u8, word: &str) {
+        self.too_much |= self.text.len() + word.len() > WORD_BLOCK_TEXT_BYTES_MAX;
+        if self.too_much {
+            return;
+        }
         let mut start = [0; 8];
         let shared = word.len().min(start.len());
         start[..shared].copy_from_slice(&word.as_bytes()[..shared]);
-        // A block of messages of the largest size has 2 MiB of text.
         let (at, length) = (self.text.len() as u32, word.len() as u8);
         self.text.extend_from_slice(word.as_bytes());
         self.words.push(WordAt { start_bytes: u64::from_be_bytes(start), at, length, place });
@@ -119,8 +123,11 @@ impl Gathered {
         &self.text[word.at as usize..][..word.length.into()]
     }
 
-    /// As a row.
-    pub(super) fn encode(mut self) -> Vec<u8> {
+    /// As a row; `None` where there is so much text that a search reads the messages instead.
+    pub(super) fn encode(mut self) -> Option<Vec<u8>> {
+        if self.too_much {
+            return None;
+        }
         let mut words = std::mem::take(&mut self.words);
         words.sort_unstable_by(|one, other| {
             let starts = one.start_bytes.cmp(&other.start_bytes);
@@ -137,46 +144,7 @@ impl Gathered {
             row.extend(places);
             row[count_at] = (row.len() - count_at - 1) as u8;
         }
-        row
-    }
-}
-
-/// A block that is changed.
-#[derive(Debug)]
-pub(super) struct Block(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Block {
-    /// Reads a row.
-    pub(super) fn decode(row: &[u8]) -> Result<Self, StoreError> {
-        entries(row)
-            .map(|entry| entry.map(|(word, places)| (word.to_vec(), places.to_vec())))
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-
-    /// As a row.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut row = Vec::with_capacity(self.0.iter().map(|(word, places)| word.len() + places.len() + 2).sum());
-        for (word, places) in &self.0 {
-            // Neither is longer than that: see the assertions above.
-            row.push(word.len() as u8);
-            row.extend_from_slice(word);
-            row.push(places.len() as u8);
-            row.extend_from_slice(places);
-        }
-        row
-    }
-
-    /// Gives a message other words than it had.
-    pub(super) fn set(&mut self, place: u8, words: BTreeSet<String>) {
-        self.0.retain(|_, places| {
-            places.retain(|&other| other != place);
-            !places.is_empty()
-        });
-        for word in words {
-            let places = self.0.entry(word.into_bytes()).or_default();
-            places.insert(places.partition_point(|&other| other < place), place);
-        }
+        Some(row)
     }
 }
 
@@ -192,7 +160,7 @@ mod tests {
         for (text, place) in texts.iter().zip(0..) {
             text.split_whitespace().for_each(|word| gathered.push(place, word));
         }
-        gathered.encode()
+        gathered.encode().unwrap()
     }
 
     fn texts() -> impl Strategy<Value = Vec<String>> {
@@ -214,12 +182,19 @@ mod tests {
     #[test]
     fn a_row_that_is_cut_off_is_an_error() {
         let row = row_of(&["tides are high".to_owned()]);
-        for length in 1..row.len() {
-            let whole_entries = entries(&row[..length]).all(|entry| entry.is_ok());
-            assert_eq!(Block::decode(&row[..length]).is_ok(), whole_entries, "{length}");
+        let wanted = Wanted::parse("z ").unwrap();
+        assert_eq!(find(&row, &wanted).unwrap(), 0);
+        assert!(find(&row[..row.len() - 1], &wanted).is_err());
+        assert!(find(&[3, b'a'], &wanted).is_err());
+    }
+
+    #[test]
+    fn a_block_of_much_text_has_no_row() {
+        let mut gathered = Gathered::default();
+        for n in 0..=WORD_BLOCK_TEXT_BYTES_MAX / 8 {
+            gathered.push((n % 128) as u8, &format!("{n:08}"));
         }
-        assert!(Block::decode(&row[..row.len() - 1]).is_err());
-        assert!(find(&[3, b'a'], &Wanted::parse("b").unwrap()).is_err());
+        assert_eq!(gathered.encode(), None);
     }
 
     proptest! {
@@ -230,18 +205,6 @@ mod tests {
             let found = find(&row, &wanted).unwrap();
             for (text, place) in texts.iter().zip(0..) {
                 prop_assert_eq!(found >> place & 1 == 1, wanted.matches(&words(text)), "{:?} in {:?}", wanted, text);
-            }
-        }
-
-        #[test]
-        fn a_changed_block_is_as_one_made_anew(mut texts in texts(), place in any::<prop::sample::Index>(), text in "([ab]{1,3} ?){0,6}") {
-            let mut block = Block::decode(&row_of(&texts)).unwrap();
-            prop_assert_eq!(block.encode(), row_of(&texts));
-            if !texts.is_empty() {
-                let place = place.index(texts.len());
-                block.set(place as u8, words(&text));
-                texts[place] = text;
-                prop_assert_eq!(block.encode(), row_of(&texts));
             }
         }
     }

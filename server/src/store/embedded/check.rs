@@ -3,18 +3,18 @@
 //! Rows are compared as the bytes that they are stored as, since the fold that makes them anew is the one that made them.
 
 use super::append::SentRow;
-use super::blocks::Gathered;
-use super::keys;
+use super::blocks::{Gathered, place_of};
 use super::tables::{Overlay, Table, View, decode_event};
+use super::{index, keys};
 use crate::limits::WORD_BLOCK_MESSAGES;
 use crate::store::StoreError;
 use crate::store::check::{Folded, RoomCheck};
 use crate::store::words::tell_words_of;
 use client_protocol::codec;
 use client_protocol::room::kind;
-use client_protocol::{Encode, EventBody, RoomId};
+use client_protocol::{Encode, RoomId};
 use components::rows::RoomRow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use systems::fold::blanked;
 
 /// Rows by key, as bytes.
@@ -152,41 +152,39 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    /// The words of each block that is complete; those that wait to be indexed may have none yet.
+    /// The words of each block that is complete; those that wait to be indexed have none yet.
     fn words(&mut self, folded: &Folded) -> Result<(), StoreError> {
-        let messages: Vec<u64> = folded.messages().collect();
-        let mut number = 0;
-        for seqs in messages.chunks_exact(WORD_BLOCK_MESSAGES as usize) {
-            let mut block = Gathered::default();
-            for (&seq, place) in seqs.iter().zip(0..) {
-                self.tell_words_of(folded, seq, |word| block.push(place, word))?;
+        let mut expected = BTreeSet::new();
+        let (mut block, mut gathered, mut count) = (0, Gathered::default(), 0);
+        for seq in folded.messages() {
+            let Some(event) = self.view.event(self.room, seq)? else { continue };
+            let (its_block, place) = place_of(event.head.message_no);
+            if its_block != block {
+                (block, gathered, count) = (its_block, Gathered::default(), 0);
             }
-            let key = keys::room_number(self.room, number);
-            let waits = self.view.has(Table::Unindexed, &key)? && !self.view.has(Table::Words, &key)?;
-            if !waits {
-                self.one(Table::Words, &key, Some(&block.encode()))?;
+            if let Some(body) = index::body_now(&event, folded.nows.get(&seq)) {
+                tell_words_of(body, |word| gathered.push(place, word));
             }
-            number += 1;
+            count += 1;
+            // One of which a message is missing is not indexed.
+            if count == WORD_BLOCK_MESSAGES {
+                let row = std::mem::take(&mut gathered).encode();
+                self.block(block, row.as_deref())?;
+                expected.insert(keys::room_number(self.room, block));
+            }
         }
-        let beyond =
-            self.view.range(Table::Words, &keys::room_number(self.room, number), &keys::room_number(self.room, u64::MAX));
-        for item in beyond {
-            self.one(Table::Words, &item.key()?, None)?;
+        for item in self.view.prefix(Table::Words, self.room.bytes()) {
+            let key = item.key()?;
+            if !key.first_chunk().is_some_and(|key| expected.contains(key)) {
+                self.one(Table::Words, &key, None)?;
+            }
         }
         Ok(())
     }
 
-    /// Tells the words that a message has by its log.
-    fn tell_words_of(&self, folded: &Folded, seq: u64, tell: impl FnMut(&str)) -> Result<(), StoreError> {
-        let now = folded.nows.get(&seq);
-        if now.is_some_and(|now| now.deleted) {
-            return Ok(());
-        }
-        if let Some(body) = now.and_then(|now| now.body.as_ref()) {
-            tell_words_of(body, tell);
-        } else if let Some(EventBody::MessagePosted(posted)) = self.view.event(self.room, seq)?.map(|event| event.body) {
-            tell_words_of(&posted.body, tell);
-        }
-        Ok(())
+    fn block(&mut self, block: u64, expected: Option<&[u8]>) -> Result<(), StoreError> {
+        let key = keys::room_number(self.room, block);
+        let waits = self.view.has(Table::Unindexed, &key)? && !self.view.has(Table::Words, &key)?;
+        if waits { Ok(()) } else { self.one(Table::Words, &key, expected) }
     }
 }

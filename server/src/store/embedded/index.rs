@@ -1,10 +1,10 @@
 //! The index of words and names.
 //!
 //! Names are written with what they are about. Words are indexed block by block ([`super::blocks`]), in the background, once a block of a
-//! room's messages is complete: until then a search reads its messages. What changes a message that is indexed changes its block in the
-//! same batch, so that no word of a deleted message stays.
+//! room's messages is complete: until then a search reads its messages. What changes a message that is indexed removes the row of its
+//! block in the same batch, so that no word of a deleted message stays, and has the block indexed anew.
 
-use super::blocks::{Block, Gathered, completed_by, first_of, place_of};
+use super::blocks::{Gathered, completed_by, first_of, place_of};
 use super::tables::{Overlay, Table, View, decode_event, decode_row};
 use super::{history, keys};
 use crate::limits::{INDEX_SCAN_EVENTS_MAX, WORD_BLOCK_MESSAGES};
@@ -16,18 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An event is new: where it completes a block, the block is to be indexed.
 pub(super) fn event_appended(overlay: &mut Overlay<'_>, room: RoomId, event: &Event) {
-    if let Some(block) = block_completed(event) {
+    if let Some(block) = completed_by(event.head.message_no).filter(|_| event.body.is_message()) {
         overlay.put(Table::Unindexed, &keys::room_number(room, block), &[]);
     }
 }
 
-/// The block that an event completes.
-pub(super) fn block_completed(event: &Event) -> Option<u64> {
-    completed_by(event.head.message_no).filter(|_| event.body.is_message())
-}
-
-/// The row of a block of messages, with their words as they are now.
-pub(super) fn block(view: &View<'_>, room: RoomId, number: u64) -> Result<Vec<u8>, StoreError> {
+/// The row of a block of messages, with their words as they are now; `None` where it is to have none.
+pub(super) fn block(view: &View<'_>, room: RoomId, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let first = first_of(number);
     let seqs = history::seq_of(view, room, first)?..=history::seq_of(view, room, first + WORD_BLOCK_MESSAGES - 1)?;
     let (from, to) = (keys::room_number(room, *seqs.start()), keys::room_number(room, *seqs.end()));
@@ -68,7 +63,7 @@ pub(super) fn block(view: &View<'_>, room: RoomId, number: u64) -> Result<Vec<u8
 }
 
 /// The body that a message has now; `None` for other events, and for a message that was deleted.
-fn body_now<'a>(event: &'a Event, now: Option<&'a NowRow>) -> Option<&'a Body> {
+pub(super) fn body_now<'a>(event: &'a Event, now: Option<&'a NowRow>) -> Option<&'a Body> {
     match (&event.body, now) {
         (EventBody::MessagePosted(_), Some(now)) if now.deleted => None,
         (EventBody::MessagePosted(posted), now) => Some(now.and_then(|now| now.body.as_ref()).unwrap_or(&posted.body)),
@@ -82,27 +77,25 @@ pub(super) fn message_changed(overlay: &mut Overlay<'_>, room: RoomId, seq: u64,
     if before.body == now.body && before.deleted == now.deleted {
         return Ok(());
     }
-    let Some(event) = overlay.event(room, seq)? else { return Ok(()) };
-    let words = body_now(&event, Some(now)).map(words::words_of).unwrap_or_default();
-    set_words(overlay, room, event.head.message_no, words)
+    match overlay.event(room, seq)? {
+        Some(event) => index_anew(overlay, room, &event),
+        None => Ok(()),
+    }
 }
 
 /// The body of an event is about to be blanked: where it is a message, none of its words may stay.
 pub(super) fn message_blanked(overlay: &mut Overlay<'_>, room: RoomId, event: &Event) -> Result<(), StoreError> {
     match event.body.is_message() {
-        true => set_words(overlay, room, event.head.message_no, BTreeSet::new()),
+        true => index_anew(overlay, room, event),
         false => Ok(()),
     }
 }
 
-/// Gives a message other words, where its block is indexed.
-fn set_words(overlay: &mut Overlay<'_>, room: RoomId, message_no: u64, words: BTreeSet<String>) -> Result<(), StoreError> {
-    let (block, place) = place_of(message_no);
-    let key = keys::room_number(room, block);
-    if let Some(row) = overlay.value(Table::Words, &key)? {
-        let mut block = Block::decode(&row)?;
-        block.set(place, words);
-        overlay.put(Table::Words, &key, &block.encode());
+fn index_anew(overlay: &mut Overlay<'_>, room: RoomId, event: &Event) -> Result<(), StoreError> {
+    let key = keys::room_number(room, place_of(event.head.message_no).0);
+    if overlay.value(Table::Words, &key)?.is_some() {
+        overlay.remove(Table::Words, &key);
+        overlay.put(Table::Unindexed, &key, &[]);
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(super) fn migrate(tables: &Tables, disk: &Disk, schema: u64) -> Result<(), S
     }
     if schema < 4 {
         tracing::info!(schema, "the data is of an older version: messages will be indexed anew");
-        tables.clear(Table::Words)?;
+        tables.drop_old("words")?;
         list_blocks(tables, disk)?;
     }
     if schema < SCHEMA {

@@ -1,6 +1,6 @@
 //! The embedded store: one process, one folder, no server beside it.
 //!
-//! Log, keys and projections of a commit go into one atomic batch with one sync. Three sorts of threads: the [`writer`], through which
+//! Log, keys and projections of a commit go into one atomic batch with one sync; the words of messages follow. Three sorts of threads: the [`writer`], through which
 //! all events go; a few that serve the world's [`read`]s; and tokio's blocking threads for everything else, a bounded number at a
 //! time. What the store is not: shared between processes (the folder is locked), or a place for queries that scan.
 //!

@@ -5,7 +5,9 @@
 
 use super::tables::{Table, View};
 use super::{accounts, blocks, history, keys, query};
-use crate::limits::{HISTORY_PAGE_BYTES_MAX, SEARCH_BLOCKS_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, USERS_PAGE_MAX};
+use crate::limits::{
+    HISTORY_PAGE_BYTES_MAX, SEARCH_BLOCKS_MAX, SEARCH_INDEX_BYTES_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, USERS_PAGE_MAX,
+};
 use crate::store::shown::{FrameList, Sight};
 use crate::store::words::names_of;
 use crate::store::{NameCursor, SearchQuery, StoreError, UserPage, UserSearch};
@@ -24,6 +26,7 @@ struct Page<'a> {
     sight: Sight,
     messages: FrameList<Message>,
     read: usize,
+    index_bytes: usize,
 }
 
 impl Page<'_> {
@@ -46,6 +49,9 @@ impl Page<'_> {
         let room = self.query.room;
         let mut number = history::messages_up_to(self.view, room, top)?;
         for _ in 0..SEARCH_BLOCKS_MAX {
+            if self.index_bytes >= SEARCH_INDEX_BYTES_MAX {
+                break;
+            }
             if number == 0 {
                 return Ok(0);
             }
@@ -66,7 +72,10 @@ impl Page<'_> {
     fn look_at(&mut self, block: u64, last: u8) -> Result<Option<u64>, StoreError> {
         let (view, room) = (self.view, self.query.room);
         let mut left = match view.value(Table::Words, &keys::room_number(room, block))? {
-            Some(row) => blocks::find(&row, &self.query.wanted)?,
+            Some(row) => {
+                self.index_bytes += row.len();
+                blocks::find(&row, &self.query.wanted)?
+            }
             None => blocks::Places::MAX,
         };
         left &= blocks::Places::MAX >> (blocks::Places::BITS - 1 - u32::from(last));
@@ -95,7 +104,7 @@ pub(super) fn page(view: &View<'_>, query: &SearchQuery) -> Result<SearchPage, S
     let Some(row) = query::room(view, query.room)? else { return Ok(nothing) };
     let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let top = sight.top(query.before);
-    let mut page = Page { view, query, sight, messages: FrameList::new(HISTORY_PAGE_BYTES_MAX), read: 0 };
+    let mut page = Page { view, query, sight, messages: FrameList::new(HISTORY_PAGE_BYTES_MAX), read: 0, index_bytes: 0 };
     let next = page.walk(top)?;
     Ok(SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} })
 }

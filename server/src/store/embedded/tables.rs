@@ -70,7 +70,7 @@ tables! {
     /// Accounts that were erased, and whose rooms may not know it yet: user -> the key of the events that erase them.
     Erasing = "erasing", 1 MiB;
     /// (room, number of a block of messages) -> their words: [`super::blocks`].
-    Words = "words", 8 MiB;
+    Words = "word_blocks", 8 MiB;
     /// (room, number of a block that is complete and not indexed yet).
     Unindexed = "unindexed", 1 MiB;
     /// (name, user), see [`crate::store::words::names_of`].
@@ -158,9 +158,13 @@ impl Tables {
         View { tables: self, snapshot: self.db.snapshot() }
     }
 
-    /// Empties a table.
-    pub(super) fn clear(&self, table: Table) -> Result<(), StoreError> {
-        Ok(self.space(table).clear()?)
+    /// Removes a table of an older version, files and all.
+    pub(super) fn drop_old(&self, name: &str) -> Result<(), StoreError> {
+        if self.db.keyspace_exists(name) {
+            let old = self.db.keyspace(name, KeyspaceCreateOptions::default)?;
+            self.db.delete_keyspace(old)?;
+        }
+        Ok(())
     }
 
     /// Makes what was written without a sync durable.
@@ -299,6 +303,11 @@ impl<'a> Overlay<'a> {
     /// Removes a key.
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) {
         self.write(table, key, None);
+    }
+
+    /// The keys of a table that are written.
+    pub(super) fn keys_put(&self, table: Table) -> impl Iterator<Item = &[u8]> {
+        self.writes[table as usize].iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.as_slice())
     }
 
     /// Ends a step: its writes stay.

@@ -4,11 +4,11 @@
 use super::append::{stage, stage_level};
 use super::disk::Durable;
 use super::projection::Projection;
-use super::tables::{Overlay, Table, last_id_of};
+use super::tables::{Overlay, Table, View, last_id_of};
 use super::{Shared, check, index, keys};
 use crate::limits::{
-    INDEX_BLOCKS_AT_ONCE, INDEX_QUEUE_MAX, STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL,
-    STORE_LOOK_INTERVAL,
+    INDEX_BLOCKS_AT_ONCE, INDEX_BUSY_INTERVAL, INDEX_QUEUE_MAX, STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX,
+    STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL,
 };
 use crate::store::StoreError;
 use crate::store::check::RoomCheck;
@@ -87,7 +87,7 @@ impl Writer {
             if !self.waiting.is_empty() {
                 self.commit_some();
             }
-            self.unindexed.work(&self.shared);
+            self.unindexed.work(&self.shared, !self.waiting.is_empty());
             self.tend();
         }
         if let Err(error) = self.shared.tables.sync() {
@@ -119,7 +119,7 @@ impl Writer {
     /// Commits what waits, cut so that no commit stalls the others for long, and answers it.
     fn commit_some(&mut self) {
         let mut overlay = Overlay::new(&self.shared.tables);
-        let (mut replies, mut completed) = (Vec::new(), Vec::new());
+        let mut replies = Vec::new();
         let (mut events, mut bytes) = (0, 0);
         while let Some(request) = self.waiting.front() {
             let request_bytes: usize = request.records.iter().map(|record| record.bytes.len()).sum();
@@ -130,16 +130,14 @@ impl Writer {
             }
             events += request.records.len();
             bytes += request_bytes;
-            let reply = stage(&mut overlay, request, self.dirty.contains(&request.room));
-            let appended = request.records[..reply.appended].iter();
-            completed.extend(appended.filter_map(|record| Some((request.room, index::block_completed(&record.event)?))));
-            replies.push(reply);
+            replies.push(stage(&mut overlay, request, self.dirty.contains(&request.room)));
             self.waiting.pop_front();
         }
+        let unindexed = blocks_put(&overlay);
         match overlay.commit(&self.shared.disk, Durable::Synced) {
             Ok(()) => {
                 self.dirty.extend(replies.iter().filter(|reply| reply.appended > 0).map(|reply| reply.room));
-                self.unindexed.extend(completed);
+                self.unindexed.extend(unindexed);
             }
             Err(error) => {
                 tracing::debug!(%error, "a commit was refused");
@@ -154,7 +152,7 @@ impl Writer {
         self.shared.answer(replies.into_iter().map(StoreReply::Append).collect());
     }
 
-    fn erase(&self, erase: &Erase) -> Result<(), StoreError> {
+    fn erase(&mut self, erase: &Erase) -> Result<(), StoreError> {
         let mut overlay = Overlay::new(&self.shared.tables);
         for &seq in &erase.seqs {
             let Some(event) = overlay.event(erase.room, seq)? else { continue };
@@ -162,9 +160,13 @@ impl Writer {
                 let mut projection = Projection::new(&mut overlay, erase.room);
                 systems::fold::erase(&event, &mut projection, erase.erased_seq);
                 projection.finish()?;
+                overlay.keep();
             }
         }
-        overlay.commit(&self.shared.disk, Durable::Synced)
+        let unindexed = blocks_put(&overlay);
+        overlay.commit(&self.shared.disk, Durable::Synced)?;
+        self.unindexed.extend(unindexed);
+        Ok(())
     }
 
     fn mend(&self, room: RoomId) -> Result<RoomCheck, StoreError> {
@@ -212,14 +214,17 @@ struct Unindexed {
     queue: VecDeque<(RoomId, u64)>,
     /// There may be more in the store than in the queue.
     more: bool,
+    /// What follows this key in the store was not looked at.
+    looked_up_to: [u8; 24],
     /// The last attempt failed: after a while there is another one.
     failed: bool,
+    worked: Option<Instant>,
 }
 
 impl Default for Unindexed {
     /// What was left over is looked for.
     fn default() -> Self {
-        Self { queue: VecDeque::new(), more: true, failed: false }
+        Self { queue: VecDeque::new(), more: true, looked_up_to: [0; 24], failed: false, worked: None }
     }
 }
 
@@ -229,7 +234,7 @@ impl Unindexed {
             if self.queue.len() < INDEX_QUEUE_MAX {
                 self.queue.push_back(block);
             } else {
-                self.more = true;
+                (self.more, self.looked_up_to) = (true, [0; 24]);
             }
         }
     }
@@ -238,9 +243,10 @@ impl Unindexed {
         !self.failed && (self.more || !self.queue.is_empty())
     }
 
-    /// Indexes a few blocks.
-    fn work(&mut self, shared: &Shared) {
-        if !self.has_work() {
+    /// Indexes a few blocks, if it is time for it.
+    fn work(&mut self, shared: &Shared, is_busy: bool) {
+        let just_worked = self.worked.is_some_and(|at| at.elapsed() < INDEX_BUSY_INTERVAL);
+        if !self.has_work() || is_busy && just_worked {
             return;
         }
         match self.index_some(shared) {
@@ -254,36 +260,61 @@ impl Unindexed {
                 self.failed = true;
             }
         }
+        self.worked = Some(Instant::now());
     }
 
     fn index_some(&mut self, shared: &Shared) -> Result<(), StoreError> {
         let view = shared.tables.view();
         if self.queue.is_empty() {
-            let found = view.all(Table::Unindexed).take(INDEX_QUEUE_MAX + 1).map(block_of);
-            self.queue = found.collect::<Result<_, _>>()?;
-            self.more = self.queue.len() > INDEX_QUEUE_MAX;
+            self.look(&view)?;
         }
         let count = self.queue.len().min(INDEX_BLOCKS_AT_ONCE);
         let mut overlay = Overlay::new(&shared.tables);
         for &(room, block) in self.queue.iter().take(count) {
             let key = keys::room_number(room, block);
+            // It may have been listed twice.
+            if !view.has(Table::Unindexed, &key)? {
+                continue;
+            }
             match index::block(&view, room, block) {
-                Ok(words) => overlay.put(Table::Words, &key, &words),
+                Ok(Some(words)) => overlay.put(Table::Words, &key, &words),
+                Ok(None) => overlay.remove(Table::Words, &key),
                 // A search reads the messages, and a check of the room says what is wrong.
-                Err(error) => tracing::error!(%room, block, %error, "a block of messages cannot be indexed"),
+                Err(StoreError::Corrupt(error)) => tracing::error!(%room, block, error, "messages cannot be indexed"),
+                Err(error) => return Err(error),
             }
             overlay.remove(Table::Unindexed, &key);
         }
-        overlay.commit(&shared.disk, Durable::Later)?;
+        // Synced: of what the end of a journal may look like after a power cut, only its last commit can be repaired.
+        overlay.commit(&shared.disk, Durable::Synced)?;
         self.queue.drain(..count);
+        Ok(())
+    }
+
+    /// Looks for more in the store, but not while it is being loaded: then nothing is searched.
+    fn look(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        self.more = false;
+        if view.has(Table::Meta, super::dump::LOADING.as_bytes())? {
+            return Ok(());
+        }
+        for item in view.range(Table::Unindexed, &self.looked_up_to, &[0xff; 24]).take(INDEX_QUEUE_MAX) {
+            let key = item.key()?;
+            self.queue.push_back(block_of(&key)?);
+            self.looked_up_to = *key.first_chunk().unwrap_or(&[0xff; 24]);
+        }
+        self.more = self.queue.len() == INDEX_QUEUE_MAX;
         Ok(())
     }
 }
 
-fn block_of(item: fjall::Guard) -> Result<(RoomId, u64), StoreError> {
-    let key = item.key()?;
+/// The blocks that a commit lists as to be indexed.
+fn blocks_put(overlay: &Overlay<'_>) -> Vec<(RoomId, u64)> {
+    overlay.keys_put(Table::Unindexed).filter_map(|key| block_of(key).ok()).collect()
+}
+
+fn block_of(key: &[u8]) -> Result<(RoomId, u64), StoreError> {
     let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
-    room.zip(keys::last_number(&key)).ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
+    room.zip(keys::last_number(key)).ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
 }
 
 /// The rooms that are marked dirty.

@@ -25,11 +25,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use systems::fold::blanked;
 
-/// Everything that the database has of a room, as of one event.
+/// The rows that the database has of a room. Its log is read lot by lot, once to fold it, and once to be compared: a log may be larger
+/// than the memory.
 struct Stored {
     row: Option<RoomRow>,
-    events: Vec<Logged>,
-    words: BTreeMap<u64, BTreeSet<String>>,
     members: Members,
     marks: Vec<MarkDoc>,
 }
@@ -39,18 +38,15 @@ pub(super) async fn room(link: &Link, room: RoomId, mend: bool) -> Result<RoomCh
     let mut pauses = Pauses::new();
     let mut stood_since = (Instant::now(), None);
     for _ in 0..CHECK_ROUNDS_MAX {
-        let stored = read(link, room).await?;
+        let (check, row_head, log_head) = compare(link, room).await?;
         let head = query::room(link, room).await?.map(|row| row.head);
-        let log_head = stored.events.last().map(|(record, _)| record.event.head.seq);
         if stood_since.1 != Some((head, log_head)) {
             stood_since = (Instant::now(), Some((head, log_head)));
         }
         // A row that is behind its log may be one that another server writes late.
         let is_settled = head == log_head || stood_since.0.elapsed() > 2 * MONGO_ROW_LATE_MAX;
-        let is_level = stored.row.as_ref().map(|row| row.head) == head && log_at(link, room, log_head).await?;
+        let is_level = row_head == head && log_at(link, room, log_head).await?;
         if is_level && is_settled {
-            let mut check = Check { room, found: RoomCheck::default(), events: Vec::new(), rows: Vec::new() };
-            check.compare(&stored)?;
             if mend {
                 check.send(link).await?;
             }
@@ -61,42 +57,80 @@ pub(super) async fn room(link: &Link, room: RoomId, mend: bool) -> Result<RoomCh
     Err(Fault::NotDone(format!("room {room} is written to all the time; try again")))
 }
 
-/// Whether the log still ends there.
-async fn log_at(link: &Link, room: RoomId, head: Option<u64>) -> Result<bool, Fault> {
-    Ok(link.many::<IdDoc>(log_piece(&LOG, room, head.unwrap_or(0), u64::MAX), false, 1).await?.is_empty())
-}
-
-async fn read(link: &Link, room: RoomId) -> Result<Stored, Fault> {
-    #[derive(Deserialize)]
-    struct WordsDoc {
-        seq: u64,
-        #[serde(default)]
-        words: Vec<String>,
-    }
+/// Compares a room as far as its log goes now; answers what was found, and the heads of its row and of its log.
+async fn compare(link: &Link, room: RoomId) -> Result<(Check, Option<u64>, Option<u64>), Fault> {
+    let mut check = Check { room, found: RoomCheck::default(), events: Vec::new(), rows: Vec::new() };
     let row = query::room(link, room).await?;
-    let (mut events, mut words) = (Vec::new(), BTreeMap::new());
-    let mut next = 0;
-    loop {
-        let lot: Vec<EventDoc> = link.many(log_piece(&LOG, room, next, u64::MAX), false, DUMP_PAGE_ITEMS).await?;
-        let words_of_lot = log_piece(&WORDS_OF_LOG, room, next, u64::MAX);
-        let found: Vec<WordsDoc> = link.many(words_of_lot, false, lot.len().max(1)).await?;
-        words.extend(found.into_iter().map(|found| (found.seq, found.words.into_iter().collect())));
-        let count = lot.len();
-        for event in lot {
-            next = event.seq;
-            events.push(event.into_parts()?);
-        }
-        if count < DUMP_PAGE_ITEMS {
-            break;
+    let mut folded = Folded::new(room);
+    let mut log = Lots::new(room);
+    while let Some(lot) = log.next(link).await? {
+        for (record, _) in &lot {
+            folded.push(&record.event, &mut check.found);
         }
     }
+    let log_head = (log.after > 0).then_some(log.after);
     let members = projection::read_members(link, room).await?;
     let (first, last) = pairs_of(room.bytes());
     let marks = match row.as_ref().is_some_and(|row| row.kind == kind::SELF) {
         true => link.many(MARKS.equal([]).within(Some(first.into()), Some(last.into())), false, usize::MAX).await?,
         false => Vec::new(),
     };
-    Ok(Stored { row, events, words, members, marks })
+    let stored = Stored { row, members, marks };
+    check.row(&stored, &folded)?;
+    check.members(&stored, &folded)?;
+    check.marks(&stored, &folded)?;
+    let mut log = Lots::new(room);
+    loop {
+        let after = log.after;
+        let Some(lot) = log.next(link).await? else { break };
+        let words = words_of(link, room, after, lot.len()).await?;
+        // What came since: the room is looked at again.
+        for (record, now) in lot.iter().filter(|(record, _)| Some(record.event.head.seq) <= log_head) {
+            check.event(record, now.as_ref(), &words, &folded)?;
+        }
+    }
+    Ok((check, stored.row.map(|row| row.head), log_head))
+}
+
+/// Whether the log still ends there.
+async fn log_at(link: &Link, room: RoomId, head: Option<u64>) -> Result<bool, Fault> {
+    Ok(link.many::<IdDoc>(log_piece(&LOG, room, head.unwrap_or(0), u64::MAX), false, 1).await?.is_empty())
+}
+
+/// A log, lot by lot.
+struct Lots {
+    room: RoomId,
+    /// The last seq that was read.
+    after: u64,
+    ended: bool,
+}
+
+impl Lots {
+    const fn new(room: RoomId) -> Self {
+        Self { room, after: 0, ended: false }
+    }
+
+    async fn next(&mut self, link: &Link) -> Result<Option<Vec<Logged>>, Fault> {
+        if self.ended {
+            return Ok(None);
+        }
+        let lot: Vec<EventDoc> = link.many(log_piece(&LOG, self.room, self.after, u64::MAX), false, DUMP_PAGE_ITEMS).await?;
+        self.ended = lot.len() < DUMP_PAGE_ITEMS;
+        self.after = lot.last().map_or(self.after, |event| event.seq);
+        Ok(Some(lot.into_iter().map(EventDoc::into_parts).collect::<Result<_, _>>()?))
+    }
+}
+
+/// The words by which so many events after a seq are found.
+async fn words_of(link: &Link, room: RoomId, after: u64, count: usize) -> Result<BTreeMap<u64, BTreeSet<String>>, Fault> {
+    #[derive(Deserialize)]
+    struct WordsDoc {
+        seq: u64,
+        #[serde(default)]
+        words: Vec<String>,
+    }
+    let found: Vec<WordsDoc> = link.many(log_piece(&WORDS_OF_LOG, room, after, u64::MAX), false, count.max(1)).await?;
+    Ok(found.into_iter().map(|found| (found.seq, found.words.into_iter().collect())).collect())
 }
 
 /// A check under way, and what would mend it.
@@ -108,20 +142,6 @@ struct Check {
 }
 
 impl Check {
-    fn compare(&mut self, stored: &Stored) -> Result<(), Fault> {
-        let mut folded = Folded::new(self.room);
-        for (record, _) in &stored.events {
-            folded.push(&record.event, &mut self.found);
-        }
-        self.row(stored, &folded)?;
-        self.members(stored, &folded)?;
-        self.marks(stored, &folded)?;
-        for (record, now) in &stored.events {
-            self.event(record, now.as_ref(), stored, &folded)?;
-        }
-        Ok(())
-    }
-
     fn row(&mut self, stored: &Stored, folded: &Folded) -> Result<(), Fault> {
         // How far followers are is theirs to say, not the log's.
         let notified_seq = stored.row.as_ref().map_or(0, |row| row.notified_seq).min(folded.row.head);
@@ -194,7 +214,7 @@ impl Check {
         &mut self,
         record: &components::edge::Record,
         now: Option<&NowRow>,
-        stored: &Stored,
+        stored_words: &BTreeMap<u64, BTreeSet<String>>,
         folded: &Folded,
     ) -> Result<(), Fault> {
         let (event, seq) = (&record.event, record.event.head.seq);
@@ -212,7 +232,7 @@ impl Check {
             }
         }
         let words = words_now(blank.as_ref().unwrap_or(event), expected);
-        if stored.words.get(&seq).cloned().unwrap_or_default() != words {
+        if stored_words.get(&seq).cloned().unwrap_or_default() != words {
             self.found.differs(|| format!("message {seq} is not found by the words that it has"));
             set.insert("words", words.into_iter().collect::<Vec<_>>());
         }
@@ -235,10 +255,10 @@ impl Check {
     }
 
     /// Writes what was found wrong. A row that somebody changed meanwhile stays as they made it: the next check looks at it.
-    async fn send(&mut self, link: &Link) -> Result<(), Fault> {
+    async fn send(&self, link: &Link) -> Result<(), Fault> {
         link.update(Collection::Events, &self.events).await?;
-        for (collection, statement) in std::mem::take(&mut self.rows) {
-            link.update(collection, &[statement]).await?;
+        for (collection, statement) in &self.rows {
+            link.update(*collection, std::slice::from_ref(statement)).await?;
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ async fn a_check_finds_and_mends_every_projection() {
         Table::Keys,
         Table::Words,
     ];
+    wait_until_indexed(store);
     let before: Vec<_> = of_rooms.into_iter().map(rows).collect();
     assert_eq!(store.check(ROOM, false).await.unwrap().count, 0);
     let write = |table: Table, key: &[u8], value: Option<&[u8]>| {
