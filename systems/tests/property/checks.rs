@@ -84,7 +84,8 @@ fn everyone_is_level(life: &mut Life) {
         let reply = life.s.ask(client, command);
         // A node that takes the store for its own refuses on what it knows, and a refusal goes through no append: nothing tells it that the
         // other one let them in.
-        if life.flavour == Flavour::OtherNode && reply.code() == Code::Forbidden && is_behind(life, room) {
+        let other_writes = matches!(life.flavour, Flavour::OtherNode | Flavour::Restarts);
+        if other_writes && reply.code() == Code::Forbidden && is_behind(life, room) {
             unknown.insert(room);
             continue;
         }

@@ -2,7 +2,8 @@
 //! restarts, a store with every fault that stores have, another node that writes to the same logs, and two or three
 //! worlds on one store.
 //!
-//! `STARLING_PROPERTY_CASES` says how many lives in all (default 10,000). Each is lived twice and must give the same bytes.
+//! `STARLING_PROPERTY_CASES` says how many lives in all (default 10,000), and `PROPTEST_RNG_SEED` which ones (default in
+//! `.cargo/config.toml`). Each is lived twice and must give the same bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod checks;
@@ -10,7 +11,7 @@ mod life;
 mod ops;
 mod reference;
 
-use ops::{Flavour, Op, ops};
+use ops::{Act, Flavour, From, Op, ops};
 use proptest::prelude::*;
 
 fn config(share: u32) -> ProptestConfig {
@@ -70,4 +71,18 @@ proptest! {
     fn with_three_nodes(seed: u64, ops in ops(Flavour::Nodes(3))) {
         live_twice(seed, Flavour::Nodes(3), &ops);
     }
+}
+
+/// The other node made a member the owner, who may post there now: this one knows of neither, and refuses.
+#[test]
+fn a_node_that_takes_the_store_for_its_own_refuses_on_what_it_knows() {
+    let ops = [
+        Op::Subscribe { who: 1, room: 0, from: From::Cursor },
+        Op::Act { who: 0, room: 0, act: Act::PostRole(3) },
+        Op::Wait { ms: 100 },
+        Op::Foreign { room: 0, who: 0, act: Act::SetRole(1, 4) },
+        Op::Foreign { room: 0, who: 0, act: Act::Leave },
+    ];
+    live_twice(1, Flavour::OtherNode, &ops);
+    live_twice(1, Flavour::Restarts, &ops);
 }
