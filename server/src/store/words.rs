@@ -7,6 +7,8 @@ use super::Account;
 use crate::limits::{MESSAGE_WORDS_MAX, NAME_STARTS_MAX, WORD_BYTES_MAX};
 use client_protocol::chat::{Body, Message, format};
 use client_protocol::limits::{SEARCH_TEXT_BYTES_MAX, SEARCH_WORDS_MAX};
+use client_protocol::{Event, EventBody};
+use components::rows::NowRow;
 use std::collections::BTreeSet;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -60,6 +62,16 @@ pub fn words(text: &str) -> BTreeSet<String> {
 #[must_use]
 pub fn words_of(body: &Body) -> BTreeSet<String> {
     text_of(body).map(words).unwrap_or_default()
+}
+
+/// The body that a message has now; `None` for other events, and for a message that was deleted.
+#[must_use]
+pub fn body_now<'a>(event: &'a Event, now: Option<&'a NowRow>) -> Option<&'a Body> {
+    match (&event.body, now) {
+        (EventBody::MessagePosted(_), Some(now)) if now.deleted => None,
+        (EventBody::MessagePosted(posted), now) => Some(now.and_then(|now| now.body.as_ref()).unwrap_or(&posted.body)),
+        _ => None,
+    }
 }
 
 /// Tells each of [`words_of`], in no order, and some more than once: for those who sort them anyway.

@@ -60,7 +60,8 @@ fn entries(row: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, StoreError>> {
 
 /// The messages of a block that have all words that are wanted.
 pub(super) fn find(row: &[u8], wanted: &Wanted) -> Result<Places, StoreError> {
-    let (mut found, mut starting) = (Places::MAX, 0);
+    let mut found = Places::MAX;
+    let mut starting = if wanted.prefix.is_none() { Places::MAX } else { 0 };
     let mut words = wanted.words.iter().map(String::as_bytes).peekable();
     for entry in entries(row) {
         let (word, places) = entry?;
@@ -76,14 +77,7 @@ pub(super) fn find(row: &[u8], wanted: &Wanted) -> Result<Places, StoreError> {
             starting |= places();
         }
     }
-    let all_found = words.peek().is_none();
-    Ok(if all_found && wanted.prefix.is_none() {
-        found
-    } else if all_found {
-        found & starting
-    } else {
-        0
-    })
+    Ok(if words.peek().is_none() { found & starting } else { 0 })
 }
 
 /// Gathers the words of a block.

@@ -4,12 +4,12 @@
 
 use super::append::SentRow;
 use super::blocks::{Gathered, place_of};
+use super::keys;
 use super::tables::{Overlay, Table, View, decode_event};
-use super::{index, keys};
 use crate::limits::WORD_BLOCK_MESSAGES;
 use crate::store::StoreError;
 use crate::store::check::{Folded, RoomCheck};
-use crate::store::words::tell_words_of;
+use crate::store::words::{body_now, tell_words_of};
 use client_protocol::codec;
 use client_protocol::room::kind;
 use client_protocol::{Encode, RoomId};
@@ -162,7 +162,7 @@ impl Check<'_, '_> {
             if its_block != block {
                 (block, gathered, count) = (its_block, Gathered::default(), 0);
             }
-            if let Some(body) = index::body_now(&event, folded.nows.get(&seq)) {
+            if let Some(body) = body_now(&event, folded.nows.get(&seq)) {
                 tell_words_of(body, |word| gathered.push(place, word));
             }
             count += 1;

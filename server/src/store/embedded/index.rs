@@ -9,8 +9,7 @@ use super::tables::{Overlay, Table, View, decode_event, decode_row};
 use super::{history, keys};
 use crate::limits::{INDEX_SCAN_EVENTS_MAX, WORD_BLOCK_MESSAGES};
 use crate::store::{StoreError, words};
-use client_protocol::chat::Body;
-use client_protocol::{Event, EventBody, RoomId, UserId};
+use client_protocol::{Event, RoomId, UserId};
 use components::rows::NowRow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +23,9 @@ pub(super) fn event_appended(overlay: &mut Overlay<'_>, room: RoomId, event: &Ev
 /// The row of a block of messages, with their words as they are now; `None` where it is to have none.
 pub(super) fn block(view: &View<'_>, room: RoomId, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let first = first_of(number);
-    let seqs = history::seq_of(view, room, first)?..=history::seq_of(view, room, first + WORD_BLOCK_MESSAGES - 1)?;
-    let (from, to) = (keys::room_number(room, *seqs.start()), keys::room_number(room, *seqs.end()));
+    let first_seq = history::seq_of(view, room, first)?;
+    let last_seq = history::seq_of(view, room, first + WORD_BLOCK_MESSAGES - 1)?;
+    let (from, to) = (keys::room_number(room, first_seq), keys::room_number(room, last_seq));
     let mut nows = BTreeMap::new();
     for item in view.range(Table::Nows, &from, &to) {
         let (key, row) = item.into_inner()?;
@@ -34,12 +34,12 @@ pub(super) fn block(view: &View<'_>, room: RoomId, number: u64) -> Result<Option
     let mut gathered = Gathered::default();
     let mut take = |event: Event, place| {
         let now = nows.get(&Some(event.head.seq));
-        if let Some(body) = body_now(&event, now) {
+        if let Some(body) = words::body_now(&event, now) {
             words::tell_words_of(body, |word| gathered.push(place, word));
         }
     };
     // Messages mostly follow each other.
-    if seqs.end().saturating_sub(*seqs.start()) < INDEX_SCAN_EVENTS_MAX {
+    if last_seq.saturating_sub(first_seq) < INDEX_SCAN_EVENTS_MAX {
         let events = view.range(Table::Events, &from, &to).map(|item| decode_event(&item.value()?));
         let messages = events.filter(|event| event.as_ref().map_or(true, |event| event.body.is_message()));
         let mut expected = first..first + WORD_BLOCK_MESSAGES;
@@ -60,15 +60,6 @@ pub(super) fn block(view: &View<'_>, room: RoomId, number: u64) -> Result<Option
         }
     }
     Ok(gathered.encode())
-}
-
-/// The body that a message has now; `None` for other events, and for a message that was deleted.
-pub(super) fn body_now<'a>(event: &'a Event, now: Option<&'a NowRow>) -> Option<&'a Body> {
-    match (&event.body, now) {
-        (EventBody::MessagePosted(_), Some(now)) if now.deleted => None,
-        (EventBody::MessagePosted(posted), now) => Some(now.and_then(|now| now.body.as_ref()).unwrap_or(&posted.body)),
-        _ => None,
-    }
 }
 
 /// What a message is now is about to be written.

@@ -1,5 +1,6 @@
 //! Keys of the embedded store: ids as their 16 bytes, numbers big-endian, so that byte order is the order of the log.
 
+use crate::store::StoreError;
 use client_protocol::{Event, Key, RoomId, SessionId, UserId};
 
 /// (room, seq), (room, message number), and (room, number of a block).
@@ -14,6 +15,12 @@ pub(super) fn room_number(room: RoomId, number: u64) -> [u8; 24] {
 pub(super) fn place_after(room: RoomId, event: &Event) -> Option<([u8; 24], [u8; 8])> {
     let head = &event.head;
     (!event.body.is_message()).then(|| (room_number(room, head.message_no + 1), (head.seq + 1).to_be_bytes()))
+}
+
+/// The room at the start of a key.
+pub(super) fn room(key: &[u8]) -> Result<RoomId, StoreError> {
+    let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
+    room.ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
 }
 
 /// The number at the end of a key of [`room_number`].

@@ -84,9 +84,7 @@ fn place_messages(tables: &Tables, disk: &Disk) -> Result<(), StoreError> {
 fn events<'a>(view: &'a View<'_>) -> impl Iterator<Item = Result<(RoomId, Event), StoreError>> + 'a {
     view.all(Table::Events).map(|item| {
         let (key, bytes) = item.into_inner()?;
-        let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
-        let room = room.ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))?;
-        Ok((room, decode_event(&bytes)?))
+        Ok((keys::room(&key)?, decode_event(&bytes)?))
     })
 }
 

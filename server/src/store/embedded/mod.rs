@@ -14,6 +14,7 @@
 //! | [`read`] | the world's reads |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
 //! | [`index`], [`blocks`], [`search`] | words and names: written, as rows, and looked for |
+//! | [`unindexed`] | messages whose words are to be indexed yet |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
 //! | [`erase`] | what a user did, room by room |
 //! | [`check`] | projections compared with their logs |
@@ -41,6 +42,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod torn;
+mod unindexed;
 mod writer;
 
 use super::{Answer, ReplySink, Store, StoreError, StoreMeta};

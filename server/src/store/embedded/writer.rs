@@ -4,12 +4,10 @@
 use super::append::{stage, stage_level};
 use super::disk::Durable;
 use super::projection::Projection;
-use super::tables::{Overlay, Table, View, last_id_of};
-use super::{Shared, check, index, keys};
-use crate::limits::{
-    INDEX_BLOCKS_AT_ONCE, INDEX_BUSY_INTERVAL, INDEX_QUEUE_MAX, STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX,
-    STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL,
-};
+use super::tables::{Overlay, Table, last_id_of};
+use super::unindexed::{Unindexed, blocks_put};
+use super::{Shared, check};
+use crate::limits::{STORE_COMMIT_BYTES_MAX, STORE_COMMIT_EVENTS_MAX, STORE_LEVEL_INTERVAL, STORE_LOOK_INTERVAL};
 use crate::store::StoreError;
 use crate::store::check::RoomCheck;
 use client_protocol::{RoomId, UserId};
@@ -182,7 +180,7 @@ impl Writer {
             return;
         }
         self.looked = Instant::now();
-        self.unindexed.failed = false;
+        self.unindexed.try_again();
         self.shared.disk.look();
         if !self.levels.is_empty() {
             self.store_levels();
@@ -207,114 +205,6 @@ impl Writer {
             }
         }
     }
-}
-
-/// Blocks of messages that are complete and not indexed. The store knows them all ([`Table::Unindexed`]).
-struct Unindexed {
-    queue: VecDeque<(RoomId, u64)>,
-    /// There may be more in the store than in the queue.
-    more: bool,
-    /// What follows this key in the store was not looked at.
-    looked_up_to: [u8; 24],
-    /// The last attempt failed: after a while there is another one.
-    failed: bool,
-    worked: Option<Instant>,
-}
-
-impl Default for Unindexed {
-    /// What was left over is looked for.
-    fn default() -> Self {
-        Self { queue: VecDeque::new(), more: true, looked_up_to: [0; 24], failed: false, worked: None }
-    }
-}
-
-impl Unindexed {
-    fn extend(&mut self, blocks: Vec<(RoomId, u64)>) {
-        for block in blocks {
-            if self.queue.len() < INDEX_QUEUE_MAX {
-                self.queue.push_back(block);
-            } else {
-                (self.more, self.looked_up_to) = (true, [0; 24]);
-            }
-        }
-    }
-
-    fn has_work(&self) -> bool {
-        !self.failed && (self.more || !self.queue.is_empty())
-    }
-
-    /// Indexes a few blocks, if it is time for it.
-    fn work(&mut self, shared: &Shared, is_busy: bool) {
-        let just_worked = self.worked.is_some_and(|at| at.elapsed() < INDEX_BUSY_INTERVAL);
-        if !self.has_work() || is_busy && just_worked {
-            return;
-        }
-        match self.index_some(shared) {
-            Ok(()) => {}
-            Err(StoreError::Corrupt(error)) => {
-                tracing::error!(error, "messages are not indexed for search until the next start");
-                (self.more, self.queue) = (false, VecDeque::new());
-            }
-            Err(error) => {
-                tracing::debug!(%error, "messages cannot be indexed for search now");
-                self.failed = true;
-            }
-        }
-        self.worked = Some(Instant::now());
-    }
-
-    fn index_some(&mut self, shared: &Shared) -> Result<(), StoreError> {
-        let view = shared.tables.view();
-        if self.queue.is_empty() {
-            self.look(&view)?;
-        }
-        let count = self.queue.len().min(INDEX_BLOCKS_AT_ONCE);
-        let mut overlay = Overlay::new(&shared.tables);
-        for &(room, block) in self.queue.iter().take(count) {
-            let key = keys::room_number(room, block);
-            // It may have been listed twice.
-            if !view.has(Table::Unindexed, &key)? {
-                continue;
-            }
-            match index::block(&view, room, block) {
-                Ok(Some(words)) => overlay.put(Table::Words, &key, &words),
-                Ok(None) => overlay.remove(Table::Words, &key),
-                // A search reads the messages, and a check of the room says what is wrong.
-                Err(StoreError::Corrupt(error)) => tracing::error!(%room, block, error, "messages cannot be indexed"),
-                Err(error) => return Err(error),
-            }
-            overlay.remove(Table::Unindexed, &key);
-        }
-        // Synced: of what the end of a journal may look like after a power cut, only its last commit can be repaired.
-        overlay.commit(&shared.disk, Durable::Synced)?;
-        self.queue.drain(..count);
-        Ok(())
-    }
-
-    /// Looks for more in the store, but not while it is being loaded: then nothing is searched.
-    fn look(&mut self, view: &View<'_>) -> Result<(), StoreError> {
-        self.more = false;
-        if view.has(Table::Meta, super::dump::LOADING.as_bytes())? {
-            return Ok(());
-        }
-        for item in view.range(Table::Unindexed, &self.looked_up_to, &[0xff; 24]).take(INDEX_QUEUE_MAX) {
-            let key = item.key()?;
-            self.queue.push_back(block_of(&key)?);
-            self.looked_up_to = *key.first_chunk().unwrap_or(&[0xff; 24]);
-        }
-        self.more = self.queue.len() == INDEX_QUEUE_MAX;
-        Ok(())
-    }
-}
-
-/// The blocks that a commit lists as to be indexed.
-fn blocks_put(overlay: &Overlay<'_>) -> Vec<(RoomId, u64)> {
-    overlay.keys_put(Table::Unindexed).filter_map(|key| block_of(key).ok()).collect()
-}
-
-fn block_of(key: &[u8]) -> Result<(RoomId, u64), StoreError> {
-    let room = key.first_chunk().map(|room| RoomId::from_bytes(*room));
-    room.zip(keys::last_number(key)).ok_or_else(|| StoreError::Corrupt(format!("a key of {} bytes", key.len())))
 }
 
 /// The rooms that are marked dirty.

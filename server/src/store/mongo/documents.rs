@@ -2,9 +2,9 @@
 
 use super::ids::{dirty_id, event_id, id, mark_id, member_id, room, user};
 use crate::store::StoreError;
-use crate::store::words::words_of;
+use crate::store::words::{body_now, words_of};
 use client_protocol::chat::Body;
-use client_protocol::{Event, EventBody, NodeId, RoomId, UserId};
+use client_protocol::{Event, NodeId, RoomId, UserId};
 use components::edge::Record;
 use components::rows::{MarkRow, MemberRow, NowRow, RoomRow};
 use mongodb::bson::{Binary, spec::BinarySubtype};
@@ -80,11 +80,7 @@ impl EventDoc {
 
 /// The words by which a message is found; none for other events.
 pub(super) fn words_now(event: &Event, now: Option<&NowRow>) -> BTreeSet<String> {
-    match &event.body {
-        EventBody::MessagePosted(_) if now.is_some_and(|now| now.deleted) => BTreeSet::new(),
-        EventBody::MessagePosted(posted) => words_of(now.and_then(|now| now.body.as_ref()).unwrap_or(&posted.body)),
-        _ => BTreeSet::new(),
-    }
+    body_now(event, now).map(words_of).unwrap_or_default()
 }
 
 /// A record as it is stored in place of another one.
