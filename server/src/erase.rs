@@ -99,7 +99,9 @@ impl Eraser {
     /// done too.
     pub async fn erase(&self, user: UserId) -> Result<Erasing, AuthError> {
         match self.accounts.set_erased(user).await {
-            Err(AuthError::NotFound(what)) if self.key_of(user).await?.is_none() => return Err(AuthError::NotFound(what)),
+            Err(AuthError::NotFound(what)) if self.store.erase_key(user).await?.is_none() => {
+                return Err(AuthError::NotFound(what));
+            }
             Err(AuthError::NotFound(_)) => {}
             // Whether it was set may not be known.
             set => set.inspect_err(|_| self.failed.notify_one())?,
@@ -114,14 +116,9 @@ impl Eraser {
         }
     }
 
-    /// The key of the events that erase a user, unless the erase is finished.
-    async fn key_of(&self, user: UserId) -> Result<Option<Key>, StoreError> {
-        Ok(self.store.erasing().await?.into_iter().find(|(erased, _)| *erased == user).map(|(_, key)| key))
-    }
-
     /// Begins with the rooms of a user whose account was just erased; says whether the erase came to its end.
     async fn begin(&self, user: UserId) -> bool {
-        match self.key_of(user).await {
+        match self.store.erase_key(user).await {
             Ok(Some(key)) => self.carry_out(user, key).await,
             Ok(None) => true,
             Err(error) => self.stopped(user, &error.into()),

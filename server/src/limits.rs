@@ -178,8 +178,9 @@ pub const WORD_BLOCK_MESSAGES: u64 = 128;
 pub const WORD_BLOCK_TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Blocks of messages that are indexed at a time.
 pub const INDEX_BLOCKS_AT_ONCE: usize = 2;
-/// While appends wait, blocks are indexed at most this often.
-pub const INDEX_BUSY_INTERVAL: Duration = Duration::from_millis(5);
+/// How many times as long as that took the writer leaves the index alone afterwards: rooms that are equally busy have blocks complete at the
+/// same time, and nobody is to wait for the index.
+pub const INDEX_REST: u32 = 4;
 /// Events that are read one after the other to index a block; where its messages stand further apart, each is looked for.
 pub const INDEX_SCAN_EVENTS_MAX: u64 = 1_024;
 /// Blocks to be indexed that are known in memory; more are looked for in the store.

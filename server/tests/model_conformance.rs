@@ -126,6 +126,9 @@ impl Store for Model {
     fn erasing(&self) -> Answer<'_, Vec<(UserId, Key)>> {
         not_kept()
     }
+    fn erase_key(&self, _user: UserId) -> Answer<'_, Option<Key>> {
+        not_kept()
+    }
     fn finish_erase(&self, _user: UserId) -> Answer<'_, ()> {
         not_kept()
     }

@@ -232,8 +232,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Accounts whose status was set to erased and whose erase was not said to be finished ([`Store::finish_erase`]). Each with the key of
     /// the events that erase them: made at random with the status, since one that the user can know could be taken, and kept, since
-    /// an erase that goes on must not be another one.
+    /// an erase that goes on must not be another one. At most [`ERASING_MAX`](crate::limits::ERASING_MAX): the others when these are finished.
     fn erasing(&self) -> Answer<'_, Vec<(UserId, Key)>>;
+
+    /// The key of the events that erase a user; `None` where no erase of theirs is open.
+    fn erase_key(&self, user: UserId) -> Answer<'_, Option<Key>>;
 
     /// The erase of a user was carried out in all rooms.
     fn finish_erase(&self, user: UserId) -> Answer<'_, ()>;

@@ -182,11 +182,18 @@ pub async fn an_erase_is_remembered_until_it_is_finished(rig: Rig) {
     let [(ada, ada_key), (eve, eve_key)] = erasing[..] else { panic!("{erasing:?}") };
     assert_eq!((ada, eve), (user(1), user(3)));
     assert_ne!(ada_key, eve_key);
+    for (n, key) in [(1, Some(ada_key)), (2, None), (3, Some(eve_key)), (4, None)] {
+        assert_eq!(rig.store.erase_key(user(n)).await.unwrap(), key, "{n}");
+    }
     rig.store.set_account_status(user(3), status::ERASED, 6).await.unwrap();
     rig.store.finish_erase(user(1)).await.unwrap();
     rig.store.finish_erase(user(1)).await.unwrap();
     let rig = rig.reopen().await;
     assert_eq!(rig.store.erasing().await.unwrap(), [(user(3), eve_key)], "it goes on with the same key");
+    assert_eq!(
+        (rig.store.erase_key(user(1)).await.unwrap(), rig.store.erase_key(user(3)).await.unwrap()),
+        (None, Some(eve_key))
+    );
     let account = rig.store.account(user(1)).await.unwrap().unwrap();
     assert_eq!((account.username.as_str(), account.email.as_str(), account.display_name.as_str()), ("", "", ""));
 }

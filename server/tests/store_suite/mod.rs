@@ -212,8 +212,8 @@ macro_rules! conformance {
                 opaque_bodies_are_not_found, starts_of_many_words, search_page_fits_in_a_frame, users_by_name, users_paged;
             erase: all_rooms_ever, what_a_user_sent, erase_leaves_no_body, erase_keeps_keys_and_members, erase_is_as_of_its_event,
                 last_owner_leaves_an_heir, an_erase_is_remembered_until_it_is_finished, purge_changes_nothing_that_can_be_read;
-            operators: everything_goes_to_another_store, everything_comes_from_another_store, only_an_empty_store_is_loaded,
-                an_erase_is_done_again_after_a_load, accounts_and_rooms_are_listed, a_check_finds_nothing_and_changes_nothing;
+            operators: everything_goes_to_another_store, everything_comes_from_another_store, words_of_many_messages_come_along,
+                only_an_empty_store_is_loaded, an_erase_is_done_again_after_a_load, accounts_and_rooms_are_listed, a_check_finds_nothing_and_changes_nothing;
             accounts: created_and_found, names_are_unique, racing_for_a_name, profile_is_patched, status_is_kept, erased_frees_names,
                 account_reads_of_the_world, account_checks_of_the_world, login_rotates, login_reuse_ends_it, login_expires, logins_listed_and_ended,
                 logins_survive_reopen, used_token_of_long_ago;

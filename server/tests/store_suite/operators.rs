@@ -3,7 +3,7 @@
 use super::accounts::account;
 use super::append::group;
 use super::log::{Log, created, deleted, edited, pinned, posted, reacted, read_marked, room, user};
-use super::{Backend, Rig};
+use super::{Backend, Rig, search};
 use client_protocol::room::kind::PUBLIC;
 use client_protocol::room::{ErasedTail, UserErased};
 use client_protocol::{EventBody, RoomId, SessionId};
@@ -150,6 +150,38 @@ pub async fn everything_comes_from_another_store(rig: Rig) {
     let mut log = Log { room: room(1), seq: 9, message_no: 3, time_ms: 2_000_000 };
     rig.write(&mut log, user(1), posted("after all that")).await;
     assert_eq!(found(&rig, room(1), "after").await, [10]);
+}
+
+/// Enough messages for several blocks of words, with holes, and one of two authors erased.
+pub async fn words_of_many_messages_come_along(rig: Rig) {
+    let mut other = embedded().await;
+    let mut log = group(&mut other, 1).await;
+    let author = |seq: u64| user(if seq.is_multiple_of(2) { 1 } else { 2 });
+    for first in [2, 102, 202] {
+        let posts = (first..first + 100).map(|seq| (author(seq), posted(&format!("tide n{seq}")))).collect();
+        other.write_all(&mut log, posts).await;
+    }
+    other.write_all(&mut log, (2..302).step_by(7).map(|seq| (user(1), deleted(seq))).collect()).await;
+    let erased = EventBody::UserErased(UserErased { user: user(2), tail: ErasedTail { heir: Some(user(1)) } });
+    let erased_seq = other.write(&mut log, user(2), erased).await.head.seq;
+    other
+        .store
+        .erase(log.room, user(2), (2..302).filter(|seq| author(*seq) == user(2)).collect(), erased_seq)
+        .await
+        .unwrap();
+    other.write_all(&mut log, (0..50).map(|_| (user(1), posted("late tide"))).collect()).await;
+    load(&*rig.store, &dump(&*other.store).await, 90).await;
+    let rig = rig.reopen().await;
+    let stays = |seq: &u64| author(*seq) == user(1) && !(seq - 2).is_multiple_of(7);
+    let expected: Vec<u64> = (2..302).filter(stays).chain(erased_seq + 1..=erased_seq + 50).rev().collect();
+    for rig in [&other, &rig] {
+        assert_eq!(search::all(rig, search::query(&log, "tide ")).await, expected);
+        assert_eq!(search::all(rig, search::query(&log, "n150 tide")).await, [150]);
+        assert_eq!(search::all(rig, search::query(&log, "n151")).await, [] as [u64; 0], "erased");
+        assert_eq!(search::all(rig, search::query(&log, "n2 ")).await, [] as [u64; 0], "deleted");
+        let check = rig.store.check(log.room, false).await.unwrap();
+        assert_eq!((check.count, check.differences), (0, vec![]));
+    }
 }
 
 pub async fn only_an_empty_store_is_loaded(mut rig: Rig) {

@@ -10,7 +10,7 @@ use components::rows::account as status;
 use server::store::words::Wanted;
 use server::store::{NameCursor, ProfilePatch, SearchQuery, UserPage, UserSearch};
 
-fn query(log: &Log, text: &str) -> SearchQuery {
+pub fn query(log: &Log, text: &str) -> SearchQuery {
     let wanted = Wanted::parse(text).unwrap();
     SearchQuery { room: log.room, viewer: user(1), wanted, before: 0, last_seq: u64::MAX, limit: 50 }
 }
@@ -24,7 +24,7 @@ fn seqs(page: &SearchPage) -> Vec<u64> {
 }
 
 /// All that a search finds, page by page.
-async fn all(rig: &Rig, query: SearchQuery) -> Vec<u64> {
+pub async fn all(rig: &Rig, query: SearchQuery) -> Vec<u64> {
     let (mut found, mut before) = (Vec::new(), query.before);
     loop {
         let page = ask(rig, SearchQuery { before, ..query.clone() }).await;
@@ -91,6 +91,10 @@ pub async fn up_to_what_the_viewer_may_see(mut rig: Rig) {
     rig.write(&mut log, user(1), edited(first, "zebra")).await;
     assert_eq!(found(&rig, &log, "zebra").await, [first]);
     assert_eq!(all(&rig, SearchQuery { last_seq, ..query(&log, "zebra") }).await, [] as [u64; 0]);
+    // Nor a message by words that it has no more.
+    assert_eq!(all(&rig, SearchQuery { last_seq, ..query(&log, "tide") }).await, (3..=11).rev().collect::<Vec<u64>>());
+    rig.write(&mut log, user(1), edited(first, "zebra on the tide")).await;
+    assert_eq!(all(&rig, SearchQuery { last_seq, ..query(&log, "tide") }).await, (2..=11).rev().collect::<Vec<u64>>());
 }
 
 pub async fn follows_edits_and_deletes(mut rig: Rig) {

@@ -4,6 +4,7 @@ use super::append::SentRow;
 use super::disk::Durable;
 use super::tables::{Overlay, Table, View, last_id_of};
 use super::{Shared, history, keys, query};
+use crate::limits::ERASING_MAX;
 use crate::store::shown::Sight;
 use crate::store::{SentQuery, StoreError};
 use client_protocol::chat::Message;
@@ -18,7 +19,15 @@ pub(super) fn erasing(view: &View<'_>) -> Result<Vec<(UserId, Key)>, StoreError>
         let ids = keys::last_id(&user).zip(keys::last_id(&key)).ok_or_else(strange)?;
         Ok((UserId::from_bytes(ids.0), Key::from_bytes(ids.1)))
     };
-    view.all(Table::Erasing).map(entry).collect()
+    view.all(Table::Erasing).take(ERASING_MAX).map(entry).collect()
+}
+
+/// The key of the erase of an account, unless it is finished.
+pub(super) fn key_of(view: &View<'_>, user: UserId) -> Result<Option<Key>, StoreError> {
+    let Some(key) = view.value(Table::Erasing, user.bytes())? else { return Ok(None) };
+    keys::last_id(&key)
+        .map(|key| Some(Key::from_bytes(key)))
+        .ok_or_else(|| StoreError::Corrupt("an erase without a key".to_owned()))
 }
 
 /// An account is erased: its rooms are to know.

@@ -9,11 +9,12 @@ use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, SEARCH_BLOCKS_MAX, SEARCH_INDEX_BYTES_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, USERS_PAGE_MAX,
 };
 use crate::store::shown::{FrameList, Sight};
-use crate::store::words::names_of;
+use crate::store::words::{names_of, words_of};
 use crate::store::{NameCursor, SearchQuery, StoreError, UserPage, UserSearch};
 use client_protocol::chat::{Message, SearchPage};
 use client_protocol::limits::SEARCH_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
+use components::rows::NowRow;
 
 fn strange(key: &[u8]) -> StoreError {
     StoreError::Corrupt(format!("a key of {} bytes in an index", key.len()))
@@ -35,9 +36,20 @@ impl Page<'_> {
     }
 
     /// Takes a message if it is one that is looked for; `false` if it would be, and the page has no place for it.
-    fn take(&mut self, message: Message) -> bool {
+    fn take(&mut self, message: Message, is_indexed: bool) -> Result<bool, StoreError> {
         self.read += 1;
-        !self.query.wanted.finds(&message) || self.messages.push(message)
+        let wanted = self.query.wanted.finds(&message) && (is_indexed || self.has_words_now(&message)?);
+        Ok(!wanted || self.messages.push(message))
+    }
+
+    /// Whether a message still has the words, if it was edited after the last event that the viewer may see. The index knows no others.
+    fn has_words_now(&self, message: &Message) -> Result<bool, StoreError> {
+        if self.sight.last_seq >= self.sight.head {
+            return Ok(true);
+        }
+        let now: Option<NowRow> = self.view.row(Table::Nows, &keys::room_number(self.query.room, message.seq))?;
+        let later = now.filter(|now| now.as_of > self.sight.last_seq).and_then(|now| now.body);
+        Ok(later.is_none_or(|body| self.query.wanted.matches(&words_of(&body))))
     }
 
     fn is_full(&self) -> bool {
@@ -71,10 +83,11 @@ impl Page<'_> {
     /// Looks at the messages of a block from the place `last` down; answers where to go on if the search is to end here.
     fn look_at(&mut self, block: u64, last: u8) -> Result<Option<u64>, StoreError> {
         let (view, room) = (self.view, self.query.room);
-        let mut left = match view.value(Table::Words, &keys::room_number(room, block))? {
+        let words = view.value(Table::Words, &keys::room_number(room, block))?;
+        let mut left = match &words {
             Some(row) => {
                 self.index_bytes += row.len();
-                blocks::find(&row, &self.query.wanted)?
+                blocks::find(row, &self.query.wanted)?
             }
             None => blocks::Places::MAX,
         };
@@ -87,7 +100,7 @@ impl Page<'_> {
             let message = history::message(view, room, number, guess, &self.sight)?;
             let seq = message.seq;
             above = Some((number, seq));
-            if !self.take(message) {
+            if !self.take(message, words.is_some())? {
                 return Ok(Some(seq + 1));
             }
             if self.is_full() {

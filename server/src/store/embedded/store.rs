@@ -157,6 +157,10 @@ impl Store for EmbeddedStore {
         self.reading(erase::erasing)
     }
 
+    fn erase_key(&self, user: UserId) -> Answer<'_, Option<Key>> {
+        self.reading(move |view| erase::key_of(view, user))
+    }
+
     fn finish_erase(&self, user: UserId) -> Answer<'_, ()> {
         self.blocking(move |shared| erase::finish(shared, user))
     }

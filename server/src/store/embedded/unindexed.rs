@@ -4,11 +4,11 @@ use super::disk::Durable;
 use super::dump::LOADING;
 use super::tables::{Overlay, Table, View};
 use super::{Shared, index, keys};
-use crate::limits::{INDEX_BLOCKS_AT_ONCE, INDEX_BUSY_INTERVAL, INDEX_QUEUE_MAX};
+use crate::limits::{INDEX_BLOCKS_AT_ONCE, INDEX_QUEUE_MAX, INDEX_REST};
 use crate::store::StoreError;
 use client_protocol::RoomId;
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Blocks of messages that are complete and not indexed. The store knows them all ([`Table::Unindexed`]).
 pub(super) struct Unindexed {
@@ -19,13 +19,14 @@ pub(super) struct Unindexed {
     looked_up_to: [u8; 24],
     /// The last attempt failed: after a while there is another one.
     failed: bool,
-    worked: Option<Instant>,
+    /// Nothing is done before.
+    rests_until: Option<Instant>,
 }
 
 impl Default for Unindexed {
     /// What was left over is looked for.
     fn default() -> Self {
-        Self { queue: VecDeque::new(), more: true, looked_up_to: [0; 24], failed: false, worked: None }
+        Self { queue: VecDeque::new(), more: true, looked_up_to: [0; 24], failed: false, rests_until: None }
     }
 }
 
@@ -46,15 +47,16 @@ impl Unindexed {
         self.failed = false;
     }
 
-    /// Whether there is something to do, and it can be done.
-    pub(super) fn has_work(&self) -> bool {
-        !self.failed && (self.more || !self.queue.is_empty())
+    /// Time until there is something to do; `None` if there is nothing, or it cannot be done.
+    pub(super) fn due_in(&self, now: Instant) -> Option<Duration> {
+        let has_work = !self.failed && (self.more || !self.queue.is_empty());
+        has_work.then(|| self.rests_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)))
     }
 
     /// Indexes a few blocks, if it is time for it.
-    pub(super) fn work(&mut self, shared: &Shared, is_busy: bool) {
-        let just_worked = self.worked.is_some_and(|at| at.elapsed() < INDEX_BUSY_INTERVAL);
-        if !self.has_work() || is_busy && just_worked {
+    pub(super) fn work(&mut self, shared: &Shared) {
+        let start = Instant::now();
+        if self.due_in(start) != Some(Duration::ZERO) {
             return;
         }
         match self.index_some(shared) {
@@ -68,7 +70,7 @@ impl Unindexed {
                 self.failed = true;
             }
         }
-        self.worked = Some(Instant::now());
+        self.rests_until = Some(Instant::now() + start.elapsed() * INDEX_REST);
     }
 
     fn index_some(&mut self, shared: &Shared) -> Result<(), StoreError> {

@@ -71,9 +71,10 @@ impl Writer {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         let _stop = crate::stop::StopOnPanic("a thread of the store");
         while !self.closing || !self.waiting.is_empty() {
-            if self.waiting.is_empty() && !self.unindexed.has_work() {
-                let patience = if self.levels.is_empty() { STORE_LOOK_INTERVAL } else { STORE_LEVEL_INTERVAL };
-                match jobs.recv_timeout(patience) {
+            if self.waiting.is_empty() {
+                let tend_in = if self.levels.is_empty() { STORE_LOOK_INTERVAL } else { STORE_LEVEL_INTERVAL };
+                let index_in = self.unindexed.due_in(Instant::now());
+                match jobs.recv_timeout(index_in.map_or(tend_in, |index_in| index_in.min(tend_in))) {
                     Ok(job) => self.take(job),
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => self.closing = true,
@@ -85,7 +86,7 @@ impl Writer {
             if !self.waiting.is_empty() {
                 self.commit_some();
             }
-            self.unindexed.work(&self.shared, !self.waiting.is_empty());
+            self.unindexed.work(&self.shared);
             self.tend();
         }
         if let Err(error) = self.shared.tables.sync() {

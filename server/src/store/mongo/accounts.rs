@@ -151,6 +151,13 @@ pub(super) async fn erasing(link: &Link) -> Result<Vec<(UserId, Key)>, Fault> {
     Ok(found.iter().map(entry).collect::<Result<_, StoreError>>()?)
 }
 
+/// The key of the erase of an account, unless it is finished.
+pub(super) async fn erase_key(link: &Link, user: UserId) -> Result<Option<Key>, Fault> {
+    let found: Option<UserDoc> = link.one(USER.equal([id(user.bytes()).into()])).await?;
+    let key = found.filter(|doc| doc.erasing).and_then(|doc| doc.erase_key);
+    Ok(key.map(|key| id_bytes(&key)).transpose()?.map(Key::from_bytes))
+}
+
 fn new_erase_key() -> String {
     id(uuid::Uuid::new_v4().as_bytes())
 }

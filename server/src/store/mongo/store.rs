@@ -156,6 +156,10 @@ impl Store for MongoStore {
         self.query(async |shared| accounts::erasing(&shared.link).await)
     }
 
+    fn erase_key(&self, user: UserId) -> Answer<'_, Option<Key>> {
+        self.query(async move |shared| accounts::erase_key(&shared.link, user).await)
+    }
+
     fn finish_erase(&self, user: UserId) -> Answer<'_, ()> {
         self.query(async move |shared| accounts::finish_erase(&shared.link, user).await)
     }
