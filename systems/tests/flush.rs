@@ -25,6 +25,14 @@ fn room_with_readers(s: &mut Scenario, count: usize) -> (ClientId, RoomId, Vec<C
     (writer, room, readers)
 }
 
+/// A room of 200 that was flushed just now, and how many appends there were until then.
+fn room_just_flushed(s: &mut Scenario) -> (ClientId, RoomId, Vec<ClientId>, u64) {
+    let (writer, room, readers) = room_with_readers(s, 200);
+    s.post(writer, room, "first");
+    s.advance(5);
+    (writer, room, readers, s.store.appends)
+}
+
 #[test]
 fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
     let mut s = Scenario::new();
@@ -46,10 +54,7 @@ fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
 #[test]
 fn what_is_said_before_a_rooms_next_flush_is_appended_together() {
     let mut s = Scenario::new();
-    let (a, room, readers) = room_with_readers(&mut s, 200);
-    s.post(a, room, "first");
-    s.advance(5);
-    let appends = s.store.appends;
+    let (a, room, readers, appends) = room_just_flushed(&mut s);
     let requests = ["second", "third", "fourth"].map(|text| {
         let request = s.post(a, room, text);
         s.advance(10);
@@ -70,10 +75,7 @@ fn what_is_said_before_a_rooms_next_flush_is_appended_together() {
 #[test]
 fn a_new_reader_does_not_make_a_room_wait_longer() {
     let mut s = Scenario::new();
-    let (a, room, readers) = room_with_readers(&mut s, 200);
-    s.post(a, room, "first");
-    s.advance(5);
-    let appends = s.store.appends;
+    let (a, room, readers, appends) = room_just_flushed(&mut s);
     let waits = s.post(a, room, "second");
     s.advance(25);
     let late = s.connect_device(s.client(readers[0]).user, 2);

@@ -15,19 +15,19 @@ use std::sync::PoisonError;
 pub(super) fn erasing(view: &View<'_>) -> Result<Vec<(UserId, Key)>, StoreError> {
     let entry = |item: fjall::Guard| {
         let (user, key) = item.into_inner()?;
-        let strange = || StoreError::Corrupt("an erase of nobody, or without a key".to_owned());
-        let ids = keys::last_id(&user).zip(keys::last_id(&key)).ok_or_else(strange)?;
-        Ok((UserId::from_bytes(ids.0), Key::from_bytes(ids.1)))
+        Ok((UserId::from_bytes(id_of(&user)?), Key::from_bytes(id_of(&key)?)))
     };
     view.all(Table::Erasing).take(ERASING_MAX).map(entry).collect()
 }
 
 /// The key of the erase of an account, unless it is finished.
 pub(super) fn key_of(view: &View<'_>, user: UserId) -> Result<Option<Key>, StoreError> {
-    let Some(key) = view.value(Table::Erasing, user.bytes())? else { return Ok(None) };
-    keys::last_id(&key)
-        .map(|key| Some(Key::from_bytes(key)))
-        .ok_or_else(|| StoreError::Corrupt("an erase without a key".to_owned()))
+    let key = view.value(Table::Erasing, user.bytes())?;
+    key.map(|key| Ok(Key::from_bytes(id_of(&key)?))).transpose()
+}
+
+fn id_of(bytes: &[u8]) -> Result<[u8; 16], StoreError> {
+    keys::last_id(bytes).ok_or_else(|| StoreError::Corrupt("an erase of nobody, or without a key".to_owned()))
 }
 
 /// An account is erased: its rooms are to know.

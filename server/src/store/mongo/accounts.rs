@@ -1,7 +1,7 @@
 //! Accounts: one document each; names are unique through two indexes. By what else an account is found stands in [`names`].
 
 use super::fault::Fault;
-use super::ids::{id, id_bytes};
+use super::ids::{self, id};
 use super::link::Link;
 use super::queries::{Collection, USER, USER_BY_EMAIL, USER_BY_USERNAME, USER_PAGES, USERS_ERASING};
 use super::retry::until_known;
@@ -71,7 +71,7 @@ impl TryFrom<UserDoc> for Account {
     fn try_from(doc: UserDoc) -> Result<Self, StoreError> {
         let UserDoc { id, username, email, display_name, bio, avatar_url, password_hash, .. } = doc;
         let UserDoc { status, created_ms, updated_ms, .. } = doc;
-        let user = UserId::from_bytes(id_bytes(&id)?);
+        let user = ids::user(&id)?;
         let given = |name: String| if status == account::ERASED { String::new() } else { name };
         let (username, email) = (given(username), given(email));
         Ok(Self { user, username, email, display_name, bio, avatar_url, password_hash, status, created_ms, updated_ms })
@@ -144,18 +144,15 @@ pub(super) async fn erasing(link: &Link) -> Result<Vec<(UserId, Key)>, Fault> {
         erase_key: String,
     }
     let found: Vec<ErasingDoc> = link.many(USERS_ERASING.equal([true.into()]), false, ERASING_MAX).await?;
-    let entry = |doc: &ErasingDoc| {
-        let key = Key::from_bytes(id_bytes(&doc.erase_key)?);
-        Ok((UserId::from_bytes(id_bytes(&doc.id)?), key))
-    };
+    let entry = |doc: &ErasingDoc| Ok((ids::user(&doc.id)?, ids::key(&doc.erase_key)?));
     Ok(found.iter().map(entry).collect::<Result<_, StoreError>>()?)
 }
 
 /// The key of the erase of an account, unless it is finished.
 pub(super) async fn erase_key(link: &Link, user: UserId) -> Result<Option<Key>, Fault> {
     let found: Option<UserDoc> = link.one(USER.equal([id(user.bytes()).into()])).await?;
-    let key = found.filter(|doc| doc.erasing).and_then(|doc| doc.erase_key);
-    Ok(key.map(|key| id_bytes(&key)).transpose()?.map(Key::from_bytes))
+    let erasing = found.filter(|doc| doc.erasing).and_then(|doc| doc.erase_key);
+    Ok(erasing.map(|key| ids::key(&key)).transpose()?)
 }
 
 fn new_erase_key() -> String {

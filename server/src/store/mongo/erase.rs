@@ -5,7 +5,7 @@
 
 use super::fault::Fault;
 use super::history;
-use super::ids::{id, id_bytes};
+use super::ids::{self, id};
 use super::link::Link;
 use super::projection::{self, Logged, read_events};
 use super::queries::{ROOMS_EVER, SENT};
@@ -39,7 +39,7 @@ pub(super) async fn rooms_ever(
     let after = after.map(|room| Bson::String(id(room.bytes())));
     let filter = ROOMS_EVER.equal([id(user.bytes()).into()]).within(after, None);
     let found: Vec<RoomOfMember> = link.many(filter, false, limit).await?;
-    let rooms = found.iter().map(|found| id_bytes(&found.room_id).map(RoomId::from_bytes));
+    let rooms = found.iter().map(|found| ids::room(&found.room_id));
     Ok(rooms.collect::<Result<_, StoreError>>()?)
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn sent(link: &Link, query: &SentQuery) -> Result<Vec<(Key, u64
     let after = query.after.map(|key| Bson::String(id(key.bytes())));
     let filter = SENT.equal([id(query.room.bytes()).into(), id(query.user.bytes()).into()]).within(after, None);
     let found: Vec<SentDoc> = link.many(filter, false, query.limit).await?;
-    let keys = found.iter().map(|sent| id_bytes(&sent.key).map(|key| (Key::from_bytes(key), sent.seq)));
+    let keys = found.iter().map(|sent| Ok((ids::key(&sent.key)?, sent.seq)));
     Ok(keys.collect::<Result<_, StoreError>>()?)
 }
 

@@ -73,6 +73,11 @@ pub(super) fn room(text: &str) -> Result<RoomId, StoreError> {
     id_bytes(text).map(RoomId::from_bytes)
 }
 
+/// The key that is stored as an id.
+pub(super) fn key(text: &str) -> Result<Key, StoreError> {
+    id_bytes(text).map(Key::from_bytes)
+}
+
 /// The id of a membership.
 pub(super) fn member_id(room: RoomId, user: UserId) -> String {
     pair(room.bytes(), user.bytes())
