@@ -316,8 +316,18 @@ pub const MONGO_READS_MAX: usize = 32;
 pub const MONGO_RETRY_MIN: Duration = Duration::from_millis(10);
 /// … which doubles up to this one.
 pub const MONGO_RETRY_MAX: Duration = Duration::from_millis(400);
-/// Messages that are looked for with each word of a search: a word that has fewer decides.
-pub const MONGO_SEARCH_PROBE: usize = 500;
+/// Blocks of the index that a search reads first; then twice as many each time…
+pub const MONGO_SEARCH_BLOCKS_LOT_MIN: u64 = 2;
+/// … up to so many.
+pub const MONGO_SEARCH_BLOCKS_LOT_MAX: u64 = 32;
+/// Blocks of messages that are indexed at a time.
+pub const MONGO_INDEX_BLOCKS_AT_ONCE: usize = 32;
+/// Bytes of the newest messages of a room that are kept until they are a block; where they are more, the log is read to index it.
+pub const MONGO_GATHERED_BYTES_MAX: usize = 64 * 1024;
+/// So many of these bytes count as a row of [`MONGO_CACHED_ROWS_MAX`].
+pub const MONGO_GATHERED_ROW_BYTES: usize = 256;
+/// Blocks of messages that wait to be indexed with their messages; of others the log is read.
+pub const MONGO_GATHERED_BLOCKS_MAX: usize = 512;
 /// Names that are read at a time.
 pub const MONGO_NAMES_LOT: usize = 200;
 /// The time that a start takes to heal rooms, at most.

@@ -7,6 +7,7 @@
 //! What a store must hold (DESIGN: the one write): an append is durable before it is answered; the log of a room is dense; (room, actor,
 //! key) is unique; what is not known is said to be in doubt, never guessed.
 
+mod blocks;
 pub mod check;
 pub mod dump;
 pub mod embedded;

@@ -3,11 +3,11 @@
 //! Rows are compared as the bytes that they are stored as, since the fold that makes them anew is the one that made them.
 
 use super::append::SentRow;
-use super::blocks::{Gathered, place_of};
 use super::keys;
 use super::tables::{Overlay, Table, View, decode_event};
 use crate::limits::WORD_BLOCK_MESSAGES;
 use crate::store::StoreError;
+use crate::store::blocks::{Gathered, place_of};
 use crate::store::check::{Folded, RoomCheck};
 use crate::store::words::{body_now, tell_words_of};
 use client_protocol::codec;

@@ -1,13 +1,13 @@
 //! The index of words and names.
 //!
-//! Names are written with what they are about. Words are indexed block by block ([`super::blocks`]), in the background, once a block of a
+//! Names are written with what they are about. Words are indexed block by block ([`crate::store::blocks`]), in the background, once a block of a
 //! room's messages is complete: until then a search reads its messages. What changes a message that is indexed removes the row of its
 //! block in the same batch, so that no word of a deleted message stays, and has the block indexed anew.
 
-use super::blocks::{Gathered, completed_by, first_of, place_of};
 use super::tables::{Overlay, Table, View, decode_event, decode_row};
 use super::{history, keys};
 use crate::limits::{INDEX_SCAN_EVENTS_MAX, WORD_BLOCK_MESSAGES};
+use crate::store::blocks::{Gathered, completed_by, first_of, place_of};
 use crate::store::{StoreError, words};
 use client_protocol::{Event, RoomId, UserId};
 use components::rows::NowRow;

@@ -11,9 +11,10 @@
 
 use super::disk::{Disk, Durable};
 use super::tables::{Overlay, Table, Tables, View, decode_event, row_of};
-use super::{accounts, blocks, index, keys};
+use super::{accounts, index, keys};
 use crate::limits::INDEX_BATCH_ROWS;
 use crate::store::StoreError;
+use crate::store::blocks;
 use crate::store::words::names_of;
 use client_protocol::{Event, RoomId};
 use components::rows::{MemberRow, RoomRow};

@@ -13,7 +13,7 @@
 //! | [`torn`] | what a power cut may leave |
 //! | [`read`] | the world's reads |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
-//! | [`index`], [`blocks`], [`search`] | words and names: written, as rows, and looked for |
+//! | [`index`], [`search`] | words and names: written, and looked for |
 //! | [`unindexed`] | messages whose words are to be indexed yet |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
 //! | [`erase`] | what a user did, room by room |
@@ -23,7 +23,6 @@
 
 mod accounts;
 mod append;
-mod blocks;
 mod check;
 mod disk;
 mod dump;

@@ -4,10 +4,11 @@
 //! that is not indexed (yet) are looked at all.
 
 use super::tables::{Table, View};
-use super::{accounts, blocks, history, keys, query};
+use super::{accounts, history, keys, query};
 use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, SEARCH_BLOCKS_MAX, SEARCH_INDEX_BYTES_MAX, SEARCH_MESSAGES_MAX, SEARCH_NAMES_MAX, USERS_PAGE_MAX,
 };
+use crate::store::blocks;
 use crate::store::shown::{FrameList, Sight};
 use crate::store::words::{names_of, words_of};
 use crate::store::{NameCursor, SearchQuery, StoreError, UserPage, UserSearch};

@@ -69,7 +69,7 @@ tables! {
     RoomsEver = "rooms_ever", 4 MiB;
     /// Accounts that were erased, and whose rooms may not know it yet: user -> the key of the events that erase them.
     Erasing = "erasing", 1 MiB;
-    /// (room, number of a block of messages) -> their words: [`super::blocks`].
+    /// (room, number of a block of messages) -> their words: [`crate::store::blocks`].
     Words = "word_blocks", 8 MiB;
     /// (room, number of a block that is complete and not indexed yet).
     Unindexed = "unindexed", 1 MiB;

@@ -180,7 +180,7 @@ async fn prepare(link: &Link, node: client_protocol::NodeId, batch: &mut [Open])
         let rows = found.into_iter().map(|doc| link.late.row(doc)).collect::<Result<Vec<_>, _>>()?;
         for open in batch.iter_mut().filter(|open| open.cached.is_none()) {
             let row = rows.iter().find(|row| row.room == open.request.room).cloned();
-            open.cached = Some(row.map_or_else(|| Cached::empty(open.request.room), |row| Cached { row, members: None }));
+            open.cached = Some(row.map_or_else(|| Cached::empty(open.request.room), Cached::of_row));
         }
     }
     for open in batch.iter_mut() {

@@ -33,5 +33,5 @@ impl Cache {
 }
 
 fn rows_of(cached: &Cached) -> usize {
-    1 + cached.members.as_ref().map_or(0, BTreeMap::len)
+    1 + cached.members.as_ref().map_or(0, BTreeMap::len) + cached.gathering.rows()
 }

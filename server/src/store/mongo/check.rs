@@ -4,24 +4,25 @@
 //! if it is still the one that was read.
 
 use super::accounts;
-use super::documents::{EventDoc, IdDoc, MarkDoc, MemberDoc, NowDoc, RoomFold, record_bytes, words_now};
+use super::documents::{EventDoc, IdDoc, MarkDoc, MemberDoc, NowDoc, RoomFold, record_bytes};
 use super::fault::Fault;
-use super::ids::{event_id, id, mark_id, member_id, pairs_of};
+use super::ids::{block_id, event_id, id, mark_id, member_id, pairs_of};
+use super::index::{self, BlockDoc, Messages};
 use super::link::Link;
 use super::projection::{self, Logged, Members};
-use super::queries::{Collection, EVENT, LOG, MARK, MARKS, MEMBER, ROOM, WORDS_OF_LOG};
+use super::queries::{BLOCK, BLOCKS, Collection, EVENT, LOG, MARK, MARKS, MEMBER, ROOM};
 use super::query;
 use super::read::log_piece;
 use super::retry::Pauses;
 use super::update::{Statement, document};
 use crate::limits::{CHECK_ROUNDS_MAX, DUMP_PAGE_ITEMS, MONGO_ROW_LATE_MAX};
+use crate::store::blocks::{complete, completed_by};
 use crate::store::check::{Folded, RoomCheck};
 use client_protocol::room::kind;
 use client_protocol::{RoomId, UserId};
 use components::rows::{NowRow, RoomRow};
 use mongodb::bson::{Document, doc};
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 use systems::fold::blanked;
 
@@ -59,7 +60,8 @@ pub(super) async fn room(link: &Link, room: RoomId, mend: bool) -> Result<RoomCh
 
 /// Compares a room as far as its log goes now; answers what was found, and the heads of its row and of its log.
 async fn compare(link: &Link, room: RoomId) -> Result<(Check, Option<u64>, Option<u64>), Fault> {
-    let mut check = Check { room, found: RoomCheck::default(), events: Vec::new(), rows: Vec::new() };
+    let mut check =
+        Check { room, found: RoomCheck::default(), events: Vec::new(), rows: Vec::new(), blocks: BTreeMap::new() };
     let row = query::room(link, room).await?;
     let mut folded = Folded::new(room);
     let mut log = Lots::new(room);
@@ -79,16 +81,21 @@ async fn compare(link: &Link, room: RoomId) -> Result<(Check, Option<u64>, Optio
     check.row(&stored, &folded)?;
     check.members(&stored, &folded)?;
     check.marks(&stored, &folded)?;
-    let mut log = Lots::new(room);
-    loop {
-        let after = log.after;
-        let Some(lot) = log.next(link).await? else { break };
-        let words = words_of(link, room, after, lot.len()).await?;
+    let (mut log, mut messages) = (Lots::new(room), Messages::default());
+    while let Some(lot) = log.next(link).await? {
         // What came since: the room is looked at again.
         for (record, now) in lot.iter().filter(|(record, _)| Some(record.event.head.seq) <= log_head) {
-            check.event(record, now.as_ref(), &words, &folded)?;
+            check.event(record, now.as_ref(), &folded)?;
+            let head = &record.event.head;
+            if record.event.body.is_message() {
+                messages.push(&record.event, folded.nows.get(&head.seq));
+            }
+            if let Some(block) = completed_by(head.message_no).filter(|_| record.event.body.is_message()) {
+                check.block(link, block, head.seq, std::mem::take(&mut messages)).await?;
+            }
         }
     }
+    check.blocks_from(link, complete(folded.row.message_no)).await?;
     Ok((check, stored.row.map(|row| row.head), log_head))
 }
 
@@ -121,24 +128,14 @@ impl Lots {
     }
 }
 
-/// The words by which so many events after a seq are found.
-async fn words_of(link: &Link, room: RoomId, after: u64, count: usize) -> Result<BTreeMap<u64, BTreeSet<String>>, Fault> {
-    #[derive(Deserialize)]
-    struct WordsDoc {
-        seq: u64,
-        #[serde(default)]
-        words: Vec<String>,
-    }
-    let found: Vec<WordsDoc> = link.many(log_piece(&WORDS_OF_LOG, room, after, u64::MAX), false, count.max(1)).await?;
-    Ok(found.into_iter().map(|found| (found.seq, found.words.into_iter().collect())).collect())
-}
-
 /// A check under way, and what would mend it.
 struct Check {
     room: RoomId,
     found: RoomCheck,
     events: Vec<Statement>,
     rows: Vec<(Collection, Statement)>,
+    /// Blocks whose words are wrong, and the seq of the last message of those that are to be indexed anew.
+    blocks: BTreeMap<u64, Option<u64>>,
 }
 
 impl Check {
@@ -209,14 +206,8 @@ impl Check {
         Ok(())
     }
 
-    /// One event: its body, what it is now, its words.
-    fn event(
-        &mut self,
-        record: &components::edge::Record,
-        now: Option<&NowRow>,
-        stored_words: &BTreeMap<u64, BTreeSet<String>>,
-        folded: &Folded,
-    ) -> Result<(), Fault> {
+    /// One event: its body, and what it is now.
+    fn event(&mut self, record: &components::edge::Record, now: Option<&NowRow>, folded: &Folded) -> Result<(), Fault> {
         let (event, seq) = (&record.event, record.event.head.seq);
         let mut set = Document::new();
         let blank = folded.blank.contains(&seq).then(|| blanked(event)).flatten().filter(|blank| blank != event);
@@ -230,11 +221,6 @@ impl Check {
             if let Some(expected) = expected {
                 set.insert("now", document(&NowDoc::from(expected.clone()))?);
             }
-        }
-        let words = words_now(blank.as_ref().unwrap_or(event), expected);
-        if stored_words.get(&seq).cloned().unwrap_or_default() != words {
-            self.found.differs(|| format!("message {seq} is not found by the words that it has"));
-            set.insert("words", words.into_iter().collect::<Vec<_>>());
         }
         let mut change = Document::new();
         if now.is_some() && expected.is_none() {
@@ -254,11 +240,52 @@ impl Check {
         Ok(())
     }
 
+    /// The words of a block that is complete. One that is not indexed is not wrong: a search reads its messages.
+    async fn block(&mut self, link: &Link, block: u64, last_seq: u64, messages: Messages) -> Result<(), Fault> {
+        let found: Option<BlockDoc> = link.one(BLOCK.equal([block_id(self.room, block).into()])).await?;
+        // Of one that lacks messages the log says what is wrong, and search what it finds.
+        let Some(expected) = messages.into_indexed() else { return Ok(()) };
+        let is_wrong = match found.map(BlockDoc::indexed).transpose() {
+            Ok(None | Some(None)) => false,
+            Ok(Some(Some(found))) => found != expected,
+            Err(_) => true,
+        };
+        if is_wrong {
+            self.found.differs(|| format!("messages of block {block} are not found by the words that they have"));
+            self.blocks.insert(block, Some(last_seq));
+        }
+        Ok(())
+    }
+
+    /// Blocks from this one on are not complete.
+    async fn blocks_from(&mut self, link: &Link, first: u64) -> Result<(), Fault> {
+        let (above, last) = match first.checked_sub(1) {
+            Some(before) => (block_id(self.room, before), pairs_of(self.room.bytes()).1),
+            None => pairs_of(self.room.bytes()),
+        };
+        let filter = BLOCKS.equal([]).within(Some(above.into()), Some(last.into()));
+        for doc in link.many::<BlockDoc>(filter, false, DUMP_PAGE_ITEMS).await? {
+            let block = doc.block()?;
+            if !matches!(doc.indexed(), Ok(None)) {
+                self.found.differs(|| format!("block {block} of messages is not complete, and is indexed"));
+                self.blocks.insert(block, None);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what was found wrong. A row that somebody changed meanwhile stays as they made it: the next check looks at it.
     async fn send(&self, link: &Link) -> Result<(), Fault> {
         link.update(Collection::Events, &self.events).await?;
         for (collection, statement) in &self.rows {
             link.update(*collection, std::slice::from_ref(statement)).await?;
+        }
+        let changes: Vec<Statement> = self.blocks.keys().map(|block| index::change(self.room, *block)).collect();
+        link.update(Collection::Words, &changes).await?;
+        for (block, last_seq) in &self.blocks {
+            if let Some(last_seq) = last_seq {
+                index::anew(link, self.room, *block, *last_seq).await?;
+            }
         }
         Ok(())
     }

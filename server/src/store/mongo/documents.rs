@@ -2,14 +2,12 @@
 
 use super::ids::{dirty_id, event_id, id, mark_id, member_id, room, user};
 use crate::store::StoreError;
-use crate::store::words::{body_now, words_of};
 use client_protocol::chat::Body;
 use client_protocol::{Event, NodeId, RoomId, UserId};
 use components::edge::Record;
 use components::rows::{MarkRow, MemberRow, NowRow, RoomRow};
 use mongodb::bson::{Binary, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// A document of which only the id is wanted.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,7 +16,8 @@ pub(super) struct IdDoc {
     pub(super) id: String,
 }
 
-fn binary(bytes: Vec<u8>) -> Binary {
+/// Bytes, as they are stored.
+pub(super) fn binary(bytes: Vec<u8>) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes }
 }
 
@@ -33,9 +32,6 @@ pub(super) struct EventDoc {
     pub(super) seq: u64,
     pub(super) time_ms: u64,
     pub(super) is_message: bool,
-    /// The words by which the message is found now. Never read here: they follow from the record and `now`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    words: Vec<String>,
     /// The record: the same bytes that the embedded store keeps and clients get.
     pub(super) record: Binary,
     /// What the message is now; missing where nothing happened to it.
@@ -55,7 +51,6 @@ impl EventDoc {
             seq: head.seq,
             time_ms: head.time_ms,
             is_message: record.event.body.is_message(),
-            words: words_now(&record.event, None).into_iter().collect(),
             record: binary(record.bytes.to_vec()),
             now: None,
         }
@@ -76,11 +71,6 @@ impl EventDoc {
         let now = self.now.map(NowRow::try_from).transpose()?;
         Ok((Record { event, bytes: self.record.bytes.into() }, now))
     }
-}
-
-/// The words by which a message is found; none for other events.
-pub(super) fn words_now(event: &Event, now: Option<&NowRow>) -> BTreeSet<String> {
-    body_now(event, now).map(words_of).unwrap_or_default()
 }
 
 /// A record as it is stored in place of another one.

@@ -9,7 +9,7 @@ use super::projection::{self, Cached, Logged};
 use super::queries::{Collection, DIRTY, LOADING, LOG, LOGIN_PAGES, ROOM_PAGES, USER_PAGES};
 use super::read::log_piece;
 use super::writes::put_empty;
-use super::{accounts, erase, logins, query, schema};
+use super::{accounts, erase, index, logins, query, schema};
 use crate::limits::{DUMP_PAGE_ITEMS, ERASE_LOT_EVENTS};
 use crate::store::dump::{DumpCursor, DumpPage, Filling, Item, Part};
 use crate::store::{SentQuery, StoreError};
@@ -209,7 +209,7 @@ async fn load_events(link: &Link, node: NodeId, room: RoomId, events: Vec<Logged
         }
         let row = query::room(link, room).await?;
         let row = row.ok_or_else(|| StoreError::Corrupt(format!("an event of room {room} comes before the room")))?;
-        let (cached, writes) = projection::advance(link, Cached { row, members: None }, lot).await?;
+        let (mut cached, writes) = projection::advance(link, Cached::of_row(row), lot).await?;
         if !writes.send(link).await? {
             return Err(StoreError::Unavailable(format!("somebody else writes to room {room}")));
         }
@@ -218,6 +218,7 @@ async fn load_events(link: &Link, node: NodeId, room: RoomId, events: Vec<Logged
         {
             erase_before(link, room, body.user, event.head.seq).await?;
         }
+        index::index(link, &cached.gathering.take_complete()).await?;
         mark(link, node, &cached.row).await?;
         rest = after;
     }

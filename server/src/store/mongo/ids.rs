@@ -51,6 +51,11 @@ pub(super) fn parse_event_id(text: &str) -> Result<(RoomId, u64), StoreError> {
     Ok((room(in_room)?, seq.parse().map_err(|_| corrupt())?))
 }
 
+/// The id of a block of messages: its room, and its number as 20 decimal digits.
+pub(super) fn block_id(room: RoomId, block: u64) -> String {
+    event_id(room, block)
+}
+
 /// The first and last possible second id of a [`pair`].
 pub(super) fn pairs_of(first: &[u8; 16]) -> (String, String) {
     let first = hex(first);

@@ -2,6 +2,7 @@
 
 mod health;
 mod kind;
+mod upkeep;
 mod uri;
 
 use super::fault::{Fault, are_duplicates};
@@ -12,7 +13,7 @@ use crate::limits::{
 };
 use crate::store::StoreError;
 use futures_util::future::try_join_all;
-use mongodb::bson::{Bson, Document};
+use mongodb::bson::Document;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::{Client, Database};
 use serde::Serialize;
@@ -175,9 +176,9 @@ impl Link {
         descending: bool,
         limit: usize,
     ) -> Result<Vec<T>, Fault> {
-        // Looking at all of a small collection costs less; that of events grows for ever.
+        // Looking at all of a small collection costs less; those of events and words grow for ever.
         if self.kind.asks_singly()
-            && filter.shape.collection == Collection::Events
+            && matches!(filter.shape.collection, Collection::Events | Collection::Words)
             && let Some(filters) = filter.singly()
         {
             let mut finds: Vec<_> = filters.into_iter().map(|filter| self.one(filter)).collect();
@@ -214,7 +215,7 @@ impl Link {
     ) -> Result<Vec<T>, Fault> {
         let collection = self.collection::<T>(filter.shape.collection);
         let order = filter.shape.order(descending);
-        let (projection, hint) = (filter.shape.projection(), filter.shape.hint());
+        let projection = filter.shape.projection();
         let find = async {
             let mut find = collection.find(filter.document()).max_time(MONGO_SERVER_TIME);
             if let Some(order) = order {
@@ -222,9 +223,6 @@ impl Link {
             }
             if let Some(projection) = projection {
                 find = find.projection(projection);
-            }
-            if let Some(hint) = hint {
-                find = find.hint(mongodb::options::Hint::Keys(hint));
             }
             if let Some(limit) = server_limit {
                 find = find.limit(limit);
@@ -279,16 +277,6 @@ impl Link {
     pub(super) async fn delete(&self, filter: Filter<'_>) -> Result<u64, Fault> {
         let collection = self.collection::<Document>(filter.shape.collection);
         self.write_once(async { collection.delete_many(filter.document()).await }).await.map(|result| result.deleted_count)
-    }
-
-    /// Makes an index if it is not there.
-    pub(super) async fn make_index(&self, index: &super::queries::Index) -> Result<(), Fault> {
-        let keys: Document = index.keys.iter().map(|key| ((*key).to_owned(), Bson::Int32(1))).collect();
-        let options = mongodb::options::IndexOptions::builder().unique(index.unique.then_some(true)).build();
-        let model = mongodb::IndexModel::builder().keys(keys).options(options).build();
-        let collection = self.collection::<Document>(index.collection);
-        // Building one on a large collection takes its time: the limit is that of the start.
-        collection.create_index(model).await.map(|_| ()).map_err(Fault::from)
     }
 
     /// Ends the watch and the connections.

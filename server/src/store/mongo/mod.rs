@@ -18,6 +18,7 @@
 //! | [`projection`], [`sheet`], [`writes`] | rooms, members, messages and marks after a fold: how, on what, and what is sent |
 //! | [`read`], [`heads`] | the world's reads; what other servers did |
 //! | [`query`], [`history`] | room lists, members, pages of messages |
+//! | [`gather`], [`index`] | newest messages of a room; the words of blocks of them |
 //! | [`search`], [`names`] | messages by words, users by names |
 //! | [`accounts`], [`logins`] | accounts, refresh tokens |
 //! | [`check`], [`dump`] | projections compared with their log; everything in pieces, out and in |
@@ -31,9 +32,11 @@ mod documents;
 mod dump;
 mod erase;
 mod fault;
+mod gather;
 mod heads;
 mod history;
 mod ids;
+mod index;
 mod insert;
 mod late;
 mod link;

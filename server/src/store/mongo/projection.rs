@@ -3,11 +3,12 @@
 //!
 //! - Every row carries the event that it was made from. A row is replaced only if it is still the one that was read; events up to it
 //!   are skipped for it when a log is folded again.
-//! - Order: blanked bodies, then rows, then the room with the last event applied. What was not finished is found by that number.
+//! - Order: blanked bodies, then rows, then words, then the room with the last event applied. What was not finished is found by that number.
 //! - The numbers of members and owners are counted anew whenever rows were read, since rows may be further than their room.
 
 use super::documents::{EventDoc, MemberDoc};
 use super::fault::Fault;
+use super::gather::Gathering;
 use super::ids::{event_id, pairs_of};
 use super::link::Link;
 use super::queries::{EVENT, MEMBERS};
@@ -31,12 +32,19 @@ pub(super) struct Cached {
     pub(super) row: RoomRow,
     /// All member rows, once they were needed.
     pub(super) members: Option<Members>,
+    /// Its newest messages.
+    pub(super) gathering: Gathering,
 }
 
 impl Cached {
     /// A log before its first event.
     pub(super) const fn empty(room: RoomId) -> Self {
-        Self { row: RoomRow::empty(room), members: Some(BTreeMap::new()) }
+        Self { row: RoomRow::empty(room), members: Some(BTreeMap::new()), gathering: Gathering::new() }
+    }
+
+    /// One of which the row alone is known.
+    pub(super) const fn of_row(row: RoomRow) -> Self {
+        Self { row, members: None, gathering: Gathering::new() }
     }
 }
 
@@ -80,7 +88,7 @@ pub(super) async fn read_events(link: &Link, room: RoomId, seqs: &[u64]) -> Resu
 
 /// Folds events that follow `cached` onto it, and says what is to be written.
 pub(super) async fn advance(link: &Link, cached: Cached, events: &[Logged]) -> Result<(Cached, Writes), Fault> {
-    let Cached { mut row, members } = cached;
+    let Cached { mut row, members, mut gathering } = cached;
     let room = row.room;
     let needs_members = events.iter().any(|(record, _)| is_about_members(&record.event.body));
     let counts_anew = members.is_none() && needs_members;
@@ -94,9 +102,10 @@ pub(super) async fn advance(link: &Link, cached: Cached, events: &[Logged]) -> R
     sheet.read_messages(link, events).await?;
     sheet.read_marks(link, events).await?;
     sheet.fold(&mut row, events.iter().map(|(record, _)| record), counts_anew)?;
+    events.iter().for_each(|(record, _)| gathering.push(room, record));
     let writes = sheet.writes(link, &row).await?;
     let members = knows_members.then_some(sheet.members);
-    Ok((Cached { row, members }, writes))
+    Ok((Cached { row, members, gathering }, writes))
 }
 
 /// Counts members and owners.

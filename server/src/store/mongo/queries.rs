@@ -27,6 +27,8 @@ collections! {
     Nodes = "nodes";
     /// Logs: one document for each event.
     Events = "events";
+    /// Words of messages: one document for each block of them.
+    Words = "words";
     /// Rooms as of the last event that was applied.
     Rooms = "rooms";
     /// Memberships. Never removed.
@@ -64,17 +66,12 @@ const fn unique(collection: Collection, keys: &'static [&'static str]) -> Index 
     Index { collection, keys, unique: true }
 }
 
-/// The index of words.
-const WORDS_INDEX: &[&str] = &["room_id", "words", "seq"];
-
 /// The indexes, made at a start if they are missing.
 pub(super) const INDEXES: &[Index] = &[
     // Idempotency, for ever.
     unique(Collection::Events, &["room_id", "actor_id", "key"]),
     // History.
     index(Collection::Events, &["room_id", "is_message", "seq"]),
-    // Search: an entry for each word of a message, as it is now.
-    index(Collection::Events, WORDS_INDEX),
     index(Collection::Rooms, &["kind", "_id"]),
     index(Collection::Members, &["user_id", "state"]),
     index(Collection::Members, &["user_id", "room_id"]),
@@ -88,30 +85,24 @@ pub(super) const INDEXES: &[Index] = &[
     index(Collection::RefreshTokens, &["login_id", "generation"]),
 ];
 
-/// A shape of query: fields that are equal to a value (a list: have it in them), one that is within a range (results come in its
-/// order) or a list with an element in a range (in no order), and others that are looked at in what the index found.
+/// A shape of query: fields that are equal to a value, one that is within a range (results come in its order), and others that are looked
+/// at in what the index found.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) collection: Collection,
     equal: &'static [&'static str],
     range: Option<&'static str>,
-    element: Option<&'static str>,
     also: &'static [&'static str],
     only: &'static [&'static str],
-    hint: Option<&'static [&'static str]>,
 }
 
 impl Shape {
     const fn by(collection: Collection, equal: &'static [&'static str]) -> Self {
-        Self { collection, equal, range: None, element: None, also: &[], only: &[], hint: None }
+        Self { collection, equal, range: None, also: &[], only: &[] }
     }
 
     const fn range(self, field: &'static str) -> Self {
         Self { range: Some(field), ..self }
-    }
-
-    const fn element(self, field: &'static str) -> Self {
-        Self { element: Some(field), ..self }
     }
 
     const fn also(self, fields: &'static [&'static str]) -> Self {
@@ -123,22 +114,10 @@ impl Shape {
         Self { only: fields, ..self }
     }
 
-    /// The index is named, where a server that weighs several by what it found last may take one that finds much more.
-    const fn hinted(self, keys: &'static [&'static str]) -> Self {
-        Self { hint: Some(keys), ..self }
-    }
-
-    /// The fields that are wanted. The words of events are for the index alone.
+    /// The fields that are wanted, if not all are.
     pub(super) fn projection(&self) -> Option<Document> {
-        if !self.only.is_empty() {
-            return Some(self.only.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect());
-        }
-        (self.collection == Collection::Events).then(|| doc! { "words": 0 })
-    }
-
-    /// The index that the server is to use, if it is named.
-    pub(super) fn hint(&self) -> Option<Document> {
-        self.hint.map(|keys| keys.iter().map(|key| ((*key).to_owned(), Bson::Int32(1))).collect())
+        let fields = || self.only.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect();
+        (!self.only.is_empty()).then(fields)
     }
 
     /// The documents whose fields equal these values, in the order of the shape.
@@ -194,15 +173,6 @@ impl<'a> Filter<'a> {
         self
     }
 
-    /// With an element of the list from one text on and below another.
-    pub(super) fn with_element(mut self, from: &str, below: &str) -> Self {
-        debug_assert!(self.shape.element.is_some(), "{:?}", self.shape);
-        if let Some(field) = self.shape.element {
-            self.document.insert(field, doc! { "$elemMatch": { "$gte": from, "$lt": below } });
-        }
-        self
-    }
-
     /// With a further field, which must equal a value or meet a condition that we wrote.
     pub(super) fn and(mut self, field: &str, condition: impl Into<Bson>) -> Self {
         debug_assert!(self.shape.also.contains(&field), "{:?} {field}", self.shape);
@@ -232,20 +202,14 @@ shapes! {
     EVENT = Shape::by(Collection::Events, &["_id"]).also(&["now", "now.as_of"]);
     /// A piece of a log, by ids of events.
     LOG = Shape::by(Collection::Events, &[]).range("_id");
-    /// The same, by their words only.
-    WORDS_OF_LOG = Shape::by(Collection::Events, &[]).range("_id").only(&["seq", "words"]);
     EVENT_OF_KEY = Shape::by(Collection::Events, &["room_id", "actor_id", "key"]);
     /// Which of these events there are.
     EVENT_IDS = Shape::by(Collection::Events, &["_id"]).only(&["_id"]);
     /// What somebody sent to a room.
     SENT = Shape::by(Collection::Events, &["room_id", "actor_id"]).range("key").only(&["key", "seq"]);
-    /// Messages that have a word.
-    WITH_WORD = Shape::by(Collection::Events, &["room_id", "words"]).range("seq").only(&["seq", "words"]).hinted(WORDS_INDEX);
-    /// Messages that have a word with a start.
-    WITH_START = Shape::by(Collection::Events, &["room_id"]).element("words").also(&["seq"]).only(&["seq", "words"])
-        .hinted(WORDS_INDEX);
-    /// Messages, by their words only.
-    WORDS_OF_MESSAGES = Shape::by(Collection::Events, &["room_id", "is_message"]).range("seq").only(&["seq", "words"]);
+    BLOCK = Shape::by(Collection::Words, &["_id"]).also(&["changes"]);
+    /// The blocks of a room, by ids of blocks.
+    BLOCKS = Shape::by(Collection::Words, &[]).range("_id");
     MESSAGES = Shape::by(Collection::Events, &["room_id", "is_message"]).range("seq");
     ROOM = Shape::by(Collection::Rooms, &["_id"]).also(&["head", "notified_seq"]);
     /// All rooms and own logs.
@@ -300,16 +264,13 @@ mod tests {
         let (equal, rest) = walk.split_at(shape.equal.len().min(walk.len()));
         equal.len() == shape.equal.len()
             && shape.equal.iter().all(|field| equal.contains(field))
-            && shape.range.or(shape.element).is_none_or(|field| rest.first() == Some(&field))
+            && shape.range.is_none_or(|field| rest.first() == Some(&field))
     }
 
     #[test]
     fn no_query_needs_a_collection_scan() {
         for (name, shape) in SHAPES {
             assert!(!shape.equal.is_empty() || shape.range.is_some(), "{name} compares nothing");
-            let mut hinted = INDEXES.iter().filter(|index| index.collection == shape.collection);
-            let is_served = |hint| hinted.any(|index| index.keys == hint) && serves(hint, shape);
-            assert!(shape.hint.is_none_or(is_served), "{name} names an index that does not serve it");
             let served = walks(shape.collection).iter().any(|walk| serves(walk, shape));
             assert!(served, "no index of {} serves {name}", shape.collection.name());
         }
@@ -330,8 +291,6 @@ mod tests {
         assert_eq!(filter, doc! { "username": name });
         let filter = LOG.equal([]).within(Some("a".into()), Some("b".into())).document();
         assert_eq!(filter, doc! { "_id": { "$gt": "a", "$lte": "b" } });
-        let filter = WITH_START.equal(["r".into()]).with_element("$a", "b").document();
-        assert_eq!(filter, doc! { "room_id": "r", "words": { "$elemMatch": { "$gte": "$a", "$lt": "b" } } });
         assert_eq!(ROOM.one_of(vec!["a".into()]).document(), doc! { "_id": "a" });
         let filter = ROOM.one_of(vec!["a".into(), "b".into()]);
         let singly: Vec<Document> = filter.singly().into_iter().flatten().map(Filter::document).collect();

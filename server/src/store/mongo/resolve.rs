@@ -185,7 +185,7 @@ pub(super) async fn heal(link: &Link, room: RoomId) -> Result<Cached, Fault> {
     let mut pauses = Pauses::new();
     loop {
         let row = query::room(link, room).await?.unwrap_or_else(|| RoomRow::empty(room));
-        let cached = Cached { row, members: None };
+        let cached = Cached::of_row(row);
         let events = read_log(link, room, cached.row.head + 1, MONGO_FOLD_EVENTS_MAX).await?;
         if events.is_empty() {
             return Ok(cached);

@@ -18,9 +18,9 @@ use std::path::Path;
 use std::pin::Pin;
 
 /// The schema that this version reads and writes.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 /// Steps from one schema to the next: `(from, what it does)`. They must be safe to repeat, since a start may end half-way.
-const MIGRATIONS: &[Migration] = &[];
+const MIGRATIONS: &[Migration] = &[Migration { from: 1, run: |link| Box::pin(words_out_of_events(link)) }];
 
 /// What a step does.
 pub(super) type Step = for<'a> fn(&'a Link) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + 'a>>;
@@ -142,6 +142,12 @@ pub(super) async fn end_load(link: &Link, before: u64) -> Result<(), Fault> {
 async fn in_time(step: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
     let late = || Fault::Unknown("a step of the start takes too long; it may have to be made by hand".to_owned());
     tokio::time::timeout(MONGO_INDEX_TIMEOUT, step).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Schema 1 had the words of messages in their events, with an index. Blocks are indexed when a search asks for them.
+async fn words_out_of_events(link: &Link) -> Result<(), Fault> {
+    link.drop_index(Collection::Events, "room_id_1_words_1_seq_1").await?;
+    link.unset_everywhere(Collection::Events, "words").await
 }
 
 async fn read_or_write_meta(link: &Link) -> Result<MetaDoc, Fault> {

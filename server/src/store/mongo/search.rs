@@ -1,128 +1,192 @@
-//! Search: messages by the index of words, which is a part of their events: it is written with them and with what they are now,
-//! never later.
-//!
-//! The server is asked for bounded pieces of that index, and what is found is compared here. A word (or a start of words) that
-//! few messages have decides: all of them are looked at. Where each has many, messages with one of the words are looked at from
-//! the newest on, a bounded number of them; of the start of a word alone, all messages, of which many are found then.
+//! Search: a walk down the messages of a room, block by block ([`super::index`]). The words of a block say which of its messages are looked
+//! at; those of a block that is not indexed (yet) are looked at all. Bounded: a query that has done enough says where to go on.
 
+use super::documents::EventDoc;
 use super::fault::Fault;
+use super::gather::Unindexed;
 use super::history;
-use super::ids::{above_start, id};
+use super::ids::{block_id, id};
+use super::index::{BlockDoc, Indexed};
 use super::link::Link;
-use super::projection::read_events;
-use super::queries::{Filter, WITH_START, WITH_WORD, WORDS_OF_MESSAGES};
+use super::projection::{Logged, read_events};
+use super::queries::{BLOCK, MESSAGES};
 use super::query;
-use crate::limits::{HISTORY_PAGE_BYTES_MAX, MONGO_SEARCH_PROBE, SEARCH_MESSAGES_MAX};
-use crate::store::SearchQuery;
+use crate::limits::{
+    HISTORY_PAGE_BYTES_MAX, MONGO_SEARCH_BLOCKS_LOT_MAX, MONGO_SEARCH_BLOCKS_LOT_MIN, SEARCH_BLOCKS_MAX,
+    SEARCH_INDEX_BYTES_MAX, SEARCH_MESSAGES_MAX, WORD_BLOCK_MESSAGES,
+};
+use crate::store::blocks::{self, Places, first_of, place_of};
 use crate::store::shown::{FrameList, Sight};
-use client_protocol::chat::SearchPage;
+use crate::store::words::words_of;
+use crate::store::{SearchQuery, StoreError};
+use client_protocol::chat::{Message, SearchPage};
 use client_protocol::limits::SEARCH_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
-use mongodb::bson::{Bson, doc};
-use serde::Deserialize;
+use mongodb::bson::Bson;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// A message of the index.
-#[derive(Debug, Deserialize)]
-struct Indexed {
-    seq: u64,
-    #[serde(default)]
-    words: BTreeSet<String>,
+/// A page as it grows.
+struct Page<'a> {
+    link: &'a Link,
+    query: &'a SearchQuery,
+    sight: Sight,
+    messages: FrameList<Message>,
+    read: usize,
+    index_bytes: usize,
+    /// Blocks that were read ahead, and the lowest of them.
+    blocks: BTreeMap<u64, Indexed>,
+    blocks_from: Option<u64>,
+    /// So many are read next time.
+    blocks_lot: u64,
+    /// Blocks that are complete and not indexed.
+    unindexed: Vec<Unindexed>,
 }
 
-/// Messages that may be what is looked for, newest first.
-#[derive(Debug, Default)]
-struct Candidates {
-    seqs: Vec<u64>,
-    /// Where to go on below them; 0 where all were looked at.
-    next: u64,
-}
-
-/// A page of messages by their words.
-pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<SearchPage, Fault> {
+/// A page of messages by their words; and the blocks that should be indexed before the next search.
+pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<(SearchPage, Vec<Unindexed>), Fault> {
     let nothing = SearchPage { messages: Vec::new(), next: 0, tail: EmptyTail {} };
-    let Some(row) = query::room(link, query.room).await? else { return Ok(nothing) };
+    let Some(row) = query::room(link, query.room).await? else { return Ok((nothing, Vec::new())) };
     let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
-    let top = sight.top_of_log(query.before);
-    let limit = (query.limit as usize).clamp(1, SEARCH_PAGE_MAX);
-    let Candidates { seqs, next } = candidates(link, query, top, limit).await?;
-    let found = history::limited(link, query.room, read_events(link, query.room, &seqs).await?, &sight).await?;
-    let mut found: BTreeMap<u64, _> = found.into_iter().map(|logged| (logged.0.event.head.seq, logged)).collect();
-    let mut messages = FrameList::new(HISTORY_PAGE_BYTES_MAX);
-    let mut full_at = None;
-    for seq in seqs {
-        let Some(logged) = found.remove(&seq) else { continue };
-        let message = history::message(logged, &sight)?;
-        // It may have changed since the index was asked.
-        if query.wanted.finds(&message) && !messages.push(message) {
-            full_at = Some(seq);
-            break;
-        }
+    let mut page = Page {
+        link,
+        query,
+        sight,
+        messages: FrameList::new(HISTORY_PAGE_BYTES_MAX),
+        read: 0,
+        index_bytes: 0,
+        blocks: BTreeMap::new(),
+        blocks_from: None,
+        blocks_lot: MONGO_SEARCH_BLOCKS_LOT_MIN,
+        unindexed: Vec::new(),
+    };
+    let next = page.walk(sight.top_of_log(query.before)).await?;
+    Ok((SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} }, page.unindexed))
+}
+
+impl Page<'_> {
+    fn limit(&self) -> usize {
+        (self.query.limit as usize).clamp(1, SEARCH_PAGE_MAX)
     }
-    let next = full_at.map_or(next, |seq| seq + 1);
-    Ok(SearchPage { messages: messages.into_items(), next, tail: EmptyTail {} })
-}
 
-/// The newest messages at or below `top` that have the words, at most `limit`.
-async fn candidates(link: &Link, query: &SearchQuery, top: u64, limit: usize) -> Result<Candidates, Fault> {
-    let words: Vec<&String> = query.wanted.words.iter().collect();
-    let lead = match (words.as_slice(), &query.wanted.prefix) {
-        ([word], None) => with_word(query, word, top),
-        (words, start) => {
-            let filters = words.iter().map(|word| with_word(query, word, top));
-            let filters = filters.chain(start.iter().map(|start| with_start(query, start, top)));
-            for filter in filters {
-                let all: Vec<Indexed> = link.many(filter, true, MONGO_SEARCH_PROBE).await?;
-                if all.len() < MONGO_SEARCH_PROBE {
-                    return Ok(among(query, all, limit));
-                }
+    fn is_full(&self) -> bool {
+        self.messages.len() >= self.limit() || self.read >= SEARCH_MESSAGES_MAX
+    }
+
+    /// Goes down the messages from the last one at or below `top`; answers where to go on, 0 where there is nothing more.
+    async fn walk(&mut self, top: u64) -> Result<u64, Fault> {
+        // The newest of a room are not indexed yet, and are looked at next.
+        let count = if self.query.before == 0 { WORD_BLOCK_MESSAGES as usize } else { 1 };
+        let newest = self.messages_up_to(top, count).await?;
+        let Some((record, _)) = newest.first() else { return Ok(0) };
+        let (mut number, mut top) = (record.event.head.message_no, record.event.head.seq);
+        let mut newest = Some(newest);
+        for _ in 0..SEARCH_BLOCKS_MAX {
+            if self.index_bytes >= SEARCH_INDEX_BYTES_MAX {
+                break;
             }
-            match words.first() {
-                Some(word) => with_word(query, word, top),
-                None => {
-                    let filter = WORDS_OF_MESSAGES.equal([room_of(query), true.into()]);
-                    filter.within(None, Some((top as i64).into()))
+            let (block, last) = place_of(number);
+            let at_hand = newest.take();
+            let (next, first_seq) = match self.indexed(block).await? {
+                Some(Indexed { seqs, words: Some(words) }) => (self.look_up(last, &seqs, &words).await?, seqs[0]),
+                found => {
+                    let count = usize::from(last) + 1;
+                    let mut messages = match at_hand.filter(|messages| messages.len() >= count) {
+                        Some(messages) => messages,
+                        None => self.messages_up_to(top, count).await?,
+                    };
+                    messages.truncate(count);
+                    let first_seq = self.first_seq(number, last, &messages)?;
+                    if found.is_none() && count as u64 == WORD_BLOCK_MESSAGES {
+                        let last_seq = messages[0].0.event.head.seq;
+                        self.unindexed.push(Unindexed { room: self.query.room, block, last_seq, records: None });
+                    }
+                    (self.look_at(messages, false).await?, first_seq)
                 }
+            };
+            if let Some(next) = next {
+                return Ok(next);
+            }
+            number = first_of(block) - 1;
+            top = first_seq - 1;
+            if number == 0 {
+                return Ok(0);
             }
         }
-    };
-    walk(link, query, lead, limit).await
-}
+        // What stands before the lowest message that was looked at.
+        Ok(top + 1)
+    }
 
-fn room_of(query: &SearchQuery) -> Bson {
-    id(query.room.bytes()).into()
-}
+    /// The newest messages at or below `top`, newest first.
+    async fn messages_up_to(&self, top: u64, count: usize) -> Result<Vec<Logged>, Fault> {
+        let filter = MESSAGES.equal([id(self.query.room.bytes()).into(), true.into()]);
+        let filter = filter.within(None, Some((top as i64).into()));
+        let found: Vec<EventDoc> = self.link.many(filter, true, count).await?;
+        Ok(found.into_iter().map(EventDoc::into_parts).collect::<Result<_, StoreError>>()?)
+    }
 
-fn with_word(query: &SearchQuery, word: &str, top: u64) -> Filter<'static> {
-    WITH_WORD.equal([room_of(query), word.into()]).within(None, Some((top as i64).into()))
-}
+    /// The seq of the first message of a block, where these are its messages from message `number` at place `last` down.
+    fn first_seq(&self, number: u64, last: u8, messages: &[Logged]) -> Result<u64, Fault> {
+        let numbers = messages.iter().map(|(record, _)| record.event.head.message_no);
+        let is_dense = messages.len() == usize::from(last) + 1 && numbers.eq((0..=number).rev().take(messages.len()));
+        let first = messages.last().filter(|_| is_dense).map(|(record, _)| record.event.head.seq);
+        first.ok_or_else(|| Fault::Corrupt(format!("room {} misses messages up to its message {number}", self.query.room)))
+    }
 
-fn with_start(query: &SearchQuery, start: &str, top: u64) -> Filter<'static> {
-    let filter = WITH_START.equal([room_of(query)]).with_element(start, &above_start(start));
-    filter.and("seq", doc! { "$lte": top as i64 })
-}
+    /// What the index has of a block. Reads some more blocks along, since they come next.
+    async fn indexed(&mut self, block: u64) -> Result<Option<Indexed>, Fault> {
+        if self.blocks_from.is_none_or(|from| block < from) {
+            let from = (block + 1).saturating_sub(self.blocks_lot);
+            self.blocks_lot = (self.blocks_lot * 2).min(MONGO_SEARCH_BLOCKS_LOT_MAX);
+            let ids: Vec<Bson> = (from..=block).map(|block| block_id(self.query.room, block).into()).collect();
+            let limit = ids.len();
+            for doc in self.link.many::<BlockDoc>(BLOCK.one_of(ids), false, limit).await? {
+                let block = doc.block()?;
+                self.blocks.extend(doc.indexed()?.map(|indexed| (block, indexed)));
+            }
+            self.blocks_from = Some(from);
+        }
+        Ok(self.blocks.remove(&block))
+    }
 
-/// What is looked for among all messages that can be it.
-fn among(query: &SearchQuery, mut all: Vec<Indexed>, limit: usize) -> Candidates {
-    all.retain(|message| query.wanted.matches(&message.words));
-    all.sort_unstable_by_key(|message| Reverse(message.seq));
-    let mut seqs: Vec<u64> = all.into_iter().map(|message| message.seq).collect();
-    let is_more = seqs.len() > limit;
-    seqs.truncate(limit);
-    let next = seqs.last().copied().filter(|_| is_more).unwrap_or(0);
-    Candidates { seqs, next }
-}
+    /// Looks at the messages of a block, from the place `last` down, that have the words; answers where to go on if the search is to end
+    /// here.
+    async fn look_up(&mut self, last: u8, seqs: &[u64], words: &[u8]) -> Result<Option<u64>, Fault> {
+        self.index_bytes += words.len();
+        let places = blocks::find(words, &self.query.wanted)? & Places::MAX >> (Places::BITS - 1 - u32::from(last));
+        let mut left: Vec<u64> = seqs.iter().zip(0..).filter(|(_, at)| places >> at & 1 == 1).map(|(seq, _)| *seq).collect();
+        while !left.is_empty() {
+            let count = (self.limit() - self.messages.len()).min(left.len());
+            let lot = left.split_off(left.len() - count);
+            let mut found = read_events(self.link, self.query.room, &lot).await?;
+            found.sort_unstable_by_key(|(record, _)| Reverse(record.event.head.seq));
+            if let Some(next) = self.look_at(found, true).await? {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
+    }
 
-/// What is looked for among the newest messages of a filter.
-async fn walk(link: &Link, query: &SearchQuery, filter: Filter<'_>, limit: usize) -> Result<Candidates, Fault> {
-    let (mut looked_at, mut lowest) = (0, 0);
-    let wanted = |message: &Indexed| {
-        looked_at += 1;
-        lowest = message.seq;
-        query.wanted.matches(&message.words)
-    };
-    let found: Vec<Indexed> = link.many_that(filter, true, limit, SEARCH_MESSAGES_MAX, wanted).await?;
-    let ended = found.len() < limit && looked_at < SEARCH_MESSAGES_MAX;
-    Ok(Candidates { seqs: found.into_iter().map(|message| message.seq).collect(), next: if ended { 0 } else { lowest } })
+    /// Looks at messages, newest first; answers where to go on if the search is to end here.
+    async fn look_at(&mut self, found: Vec<Logged>, is_indexed: bool) -> Result<Option<u64>, Fault> {
+        // The index knows a message by the words that it has now, also where the viewer sees it as it was.
+        let is_wanted_now = |(_, now): &Logged| {
+            let later = now.as_ref().filter(|now| now.as_of > self.sight.last_seq).and_then(|now| now.body.as_ref());
+            is_indexed || later.is_none_or(|body| self.query.wanted.matches(&words_of(body)))
+        };
+        let wanted_now: Vec<bool> = found.iter().map(is_wanted_now).collect();
+        let found = history::limited(self.link, self.query.room, found, &self.sight).await?;
+        for (logged, is_wanted_now) in found.into_iter().zip(wanted_now) {
+            let message = history::message(logged, &self.sight)?;
+            let (seq, number) = (message.seq, message.message_no);
+            self.read += 1;
+            if is_wanted_now && self.query.wanted.finds(&message) && !self.messages.push(message) {
+                return Ok(Some(seq + 1));
+            }
+            if self.is_full() {
+                return Ok(Some(if number > 1 { seq } else { 0 }));
+            }
+        }
+        Ok(None)
+    }
 }

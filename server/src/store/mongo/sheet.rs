@@ -1,13 +1,15 @@
 //! The sheet that a fold works on: the rows that it may look at, read before, and what it changed.
 
-use super::documents::{MarkDoc, MemberDoc, NowDoc, record_bytes, words_now};
+use super::documents::{MarkDoc, MemberDoc, NowDoc, record_bytes};
 use super::fault::Fault;
 use super::ids::{event_id, mark_id, member_id};
+use super::index;
 use super::link::Link;
 use super::projection::{Logged, Members, read_events, recount};
 use super::queries::{EVENT, MARK, MEMBER};
 use super::update::{Statement, document};
 use super::writes::{Writes, room_statement};
+use crate::store::blocks::place_of;
 use client_protocol::{Event, EventBody, RoomId, UserId};
 use components::edge::Record;
 use components::rows::{MarkRow, MemberRow, NowRow, RoomRow};
@@ -40,6 +42,15 @@ pub(super) struct Sheet {
     marks: BTreeMap<RoomId, (MarkRow, u64)>,
     put_marks: BTreeMap<RoomId, Option<u64>>,
     blanks: BTreeSet<u64>,
+    /// Blocks of messages whose words may be others now.
+    changed_blocks: BTreeSet<u64>,
+}
+
+impl Message {
+    /// The block that it stands in.
+    const fn block(&self) -> u64 {
+        place_of(self.event.head.message_no).0
+    }
 }
 
 impl Rows for Sheet {
@@ -117,11 +128,19 @@ impl Sheet {
             self.seq = record.event.head.seq;
             let failed = |error: FoldError| Fault::Corrupt(format!("room {room}: {error}"));
             fold::apply(&record.event, row, self).map_err(failed)?;
+            self.note_changed_block(&record.event.body);
         }
         if counts_anew {
             recount(row, &self.members);
         }
         Ok(())
+    }
+
+    /// Also where the message has the change in it already: whoever wrote that may have ended before the words were taken out.
+    fn note_changed_block(&mut self, body: &EventBody) {
+        let changes_words = matches!(body, EventBody::MessageEdited(_) | EventBody::MessageDeleted(_));
+        let target = fold::target_of(body).filter(|_| changes_words).and_then(|seq| self.messages.get(&seq));
+        self.changed_blocks.extend(target.filter(|target| target.event.body.is_message()).map(Message::block));
     }
 
     /// Makes of a user's events what their erase by event `erased_seq` makes of them.
@@ -132,6 +151,8 @@ impl Sheet {
         for (record, _) in events {
             fold::erase(&record.event, self, erased_seq);
         }
+        let messages = self.messages.values().filter(|message| message.event.body.is_message());
+        self.changed_blocks.extend(messages.map(Message::block));
     }
 
     /// Reads the messages that events are about, and those that the events are themselves.
@@ -193,15 +214,11 @@ impl Sheet {
 
     /// What is to be written of messages.
     pub(super) async fn message_writes(&self, link: &Link) -> Result<Writes, Fault> {
-        let mut writes = Writes { blanks: self.blanked_events(link).await?, ..Writes::default() };
+        let words = self.changed_blocks.iter().map(|block| index::change(self.room, *block)).collect();
+        let mut writes = Writes { blanks: self.blanked_events(link).await?, words, ..Writes::default() };
         for seq in &self.put_messages {
-            let Some(Message { event, stored, now: Some(now) }) = self.messages.get(seq) else { continue };
-            let mut set = doc! { "now": document(&NowDoc::from(now.clone()))? };
-            // With the row, in one write: search is never behind it, nor ahead.
-            let before = stored.clone().unwrap_or_default();
-            if (&before.body, before.deleted) != (&now.body, now.deleted) {
-                set.insert("words", words_now(event, Some(now)).into_iter().collect::<Vec<_>>());
-            }
+            let Some(Message { stored, now: Some(now), .. }) = self.messages.get(seq) else { continue };
+            let set = doc! { "now": document(&NowDoc::from(now.clone()))? };
             let filter = EVENT.equal([event_id(self.room, *seq).into()]);
             let filter = match stored {
                 Some(stored) => filter.and("now.as_of", stored.as_of as i64),
@@ -219,10 +236,7 @@ impl Sheet {
         let known = self.blanks.iter().filter_map(|seq| self.messages.get(seq)).map(|message| &message.event);
         let events = known.chain(read.iter().map(|(record, _)| &record.event));
         let statement = |event: &Event| {
-            let mut set = doc! { "record": record_bytes(&blanked(event)?) };
-            if event.body.is_message() {
-                set.insert("words", Vec::<String>::new());
-            }
+            let set = doc! { "record": record_bytes(&blanked(event)?) };
             Some(Statement::set(EVENT.equal([event_id(self.room, event.head.seq).into()]), set))
         };
         Ok(events.filter_map(statement).collect())

@@ -145,7 +145,14 @@ impl Store for MongoStore {
     }
 
     fn search(&self, query: SearchQuery) -> Answer<'_, SearchPage> {
-        self.query(async move |shared| search::page(&shared.link, &query).await)
+        let jobs = self.jobs.clone();
+        self.query(async move |shared| {
+            let (page, unindexed) = search::page(&shared.link, &query).await?;
+            for block in unindexed {
+                let _closed = jobs.send(Job::Index(block));
+            }
+            Ok(page)
+        })
     }
 
     fn search_users(&self, query: UserSearch) -> Answer<'_, UserPage> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod check;
+mod index;
 #[path = "../../../tests/store_suite/mod.rs"]
 mod store_suite;
 
@@ -24,6 +25,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use store_suite::fold_model::Model;
 use store_suite::log::{Log, created, deleted, edited, key, member, posted, reacted, read_marked, room, user};
+
+/// An event that posts a message.
+pub(super) fn message(seq: u64, message_no: u64, text: &str) -> Record {
+    let mut log = Log { seq: seq - 1, message_no: message_no - 1, ..Log::new(room(1)) };
+    log.record(user(1), posted(text))
+}
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,11 +1,13 @@
 //! The writer: one task, through which all changes of logs go. What waits when a batch may start becomes that batch (group commit by
 //! itself): the slower the database, the larger the batches. An append whose outcome is not known holds up its own room only.
 
+mod indexing;
 mod touched;
 
 use super::Shared;
 use super::append::{self, Open};
 use super::cache::Cache;
+use super::gather::Unindexed;
 use super::projection::Cached;
 use super::resolve;
 use super::settle::{Unsettled, settle};
@@ -15,6 +17,7 @@ use crate::limits::{
 };
 use client_protocol::RoomId;
 use components::edge::AppendRequest;
+use indexing::{Indexed, Indexing};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +39,10 @@ pub(super) enum Job {
     Free(Vec<Freed>),
     /// These rooms could not be settled yet.
     Left(BTreeMap<RoomId, Unsettled>),
+    /// Index a block of messages.
+    Index(Unindexed),
+    /// This became of blocks that were to be indexed.
+    Indexed(Indexed),
     /// The marks of this node may be gone.
     Unmarked,
     /// Finish and end.
@@ -71,6 +78,7 @@ pub(super) struct Writer {
     busy: HashSet<RoomId>,
     waiting: VecDeque<AppendRequest>,
     touched: TouchedRooms,
+    indexing: Indexing,
     heals: HashSet<RoomId>,
     batches: usize,
     batch_events: usize,
@@ -89,6 +97,7 @@ impl Writer {
             busy: HashSet::new(),
             waiting: VecDeque::new(),
             touched: TouchedRooms::default(),
+            indexing: Indexing::default(),
             heals: HashSet::new(),
             batches: 0,
             batch_events: MONGO_BATCH_EVENTS_MAX,
@@ -105,7 +114,7 @@ impl Writer {
                     Some(job) => self.take(job),
                     None => return,
                 },
-                () = tokio::time::sleep(MONGO_SETTLE_INTERVAL), if !self.touched.is_empty() || self.closing.is_some() => {}
+                () = tokio::time::sleep(MONGO_SETTLE_INTERVAL), if self.is_waiting() => {}
             }
             while let Ok(job) = jobs.try_recv() {
                 self.take(job);
@@ -116,6 +125,7 @@ impl Writer {
                 self.begin_settles();
             }
             self.begin_heals();
+            self.begin_indexing();
             if let Some(since) = self.closing {
                 let idle = self.busy.is_empty() && self.waiting.is_empty() && self.touched.is_empty();
                 if idle || since.elapsed() > MONGO_CLOSE_TIMEOUT {
@@ -131,6 +141,11 @@ impl Writer {
         }
     }
 
+    /// Whether time alone brings something to do.
+    fn is_waiting(&self) -> bool {
+        !self.touched.is_empty() || self.indexing.is_waiting() || self.closing.is_some()
+    }
+
     fn take(&mut self, job: Job) {
         match job {
             Job::Append(requests) => self.waiting.extend(requests),
@@ -144,6 +159,8 @@ impl Writer {
                 self.batch_events = batch_events_after(self.batch_events, took);
             }
             Job::Free(rooms) => rooms.into_iter().for_each(|freed| self.free(freed)),
+            Job::Index(block) => self.indexing.push(block),
+            Job::Indexed(ended) => self.indexing.ended(ended),
             Job::Unmarked => self.marked.clear(),
             Job::Close => self.closing = Some(Instant::now()),
         }
@@ -155,7 +172,8 @@ impl Writer {
             self.touched.appended(room);
         }
         self.busy.remove(&room);
-        if let Some(cached) = cached {
+        if let Some(mut cached) = cached {
+            cached.gathering.take_complete().into_iter().for_each(|block| self.indexing.push(block));
             self.cache.put(room, cached);
         }
         match is_marked {

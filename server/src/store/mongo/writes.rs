@@ -52,6 +52,8 @@ pub(super) struct Writes {
     pub(super) blanks: Vec<Statement>,
     /// Messages as they are now.
     pub(super) nows: Vec<Statement>,
+    /// Blocks whose words may be others now.
+    pub(super) words: Vec<Statement>,
     pub(super) members: Rewrites<MemberDoc>,
     pub(super) marks: Rewrites<MarkDoc>,
     /// Rooms, with the last event applied.
@@ -63,6 +65,7 @@ impl Writes {
     pub(super) fn append(&mut self, mut other: Self) {
         self.blanks.append(&mut other.blanks);
         self.nows.append(&mut other.nows);
+        self.words.append(&mut other.words);
         self.members.append(other.members);
         self.marks.append(other.marks);
         self.rooms.append(&mut other.rooms);
@@ -77,6 +80,8 @@ impl Writes {
         if !all {
             return Ok(false);
         }
+        // After the messages: whoever indexes them anew sees what they are now.
+        link.update(Collection::Words, &self.words).await?;
         link.update(Collection::Rooms, &self.rooms).await?;
         Ok(true)
     }

@@ -1,6 +1,7 @@
 //! The indexes of search: made for data of before, and walked within bounds.
 
 use super::*;
+use crate::store::blocks;
 
 #[test]
 fn data_of_schema_1_gets_its_indexes() {

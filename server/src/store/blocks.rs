@@ -1,4 +1,4 @@
-//! Blocks: the words of [`WORD_BLOCK_MESSAGES`] messages that follow each other, as one row. Plain data.
+//! Blocks: the words of [`WORD_BLOCK_MESSAGES`] messages that follow each other, as one row; for every store alike. Plain data.
 //!
 //! A row is a list of words in their order, each as its length (u8), its bytes, the number of messages that have it (u8), and the place of
 //! each of those in the block (u8), ascending.
