@@ -33,6 +33,9 @@ pub enum BenchError {
         /// Status and problem, or why there was none.
         why: String,
     },
+    /// The harness was told to end.
+    #[error("interrupted")]
+    Interrupted,
     /// The load process failed.
     #[error("the load process: {0}")]
     Load(String),

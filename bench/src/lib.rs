@@ -13,6 +13,7 @@
 //! | [`capacity`] | whether the system lets us have what a scenario needs |
 //! | [`pairs`] | what is compared with what, and what the ratio should be |
 //! | [`campaign`], [`ramp`] | rounds of scenarios and targets in turn; the ramp |
+//! | [`interrupt`] | what is done when somebody ends it
 //! | [`run`] | one round: start, populate, load, sample, stop |
 //! | [`report`] | figures, verdict, text and JSON |
 //! | [`html`] | the whole campaign as one page |
@@ -28,6 +29,7 @@ pub mod error;
 pub mod floor;
 pub mod histogram;
 pub mod html;
+pub mod interrupt;
 pub mod limits;
 pub mod load;
 pub mod machine;

@@ -4,6 +4,7 @@ use clap::Parser;
 use starling_bench::campaign::Campaign;
 use starling_bench::cli::{Cli, Common, CompareArgs, TargetArgs, What};
 use starling_bench::error::BenchError;
+use starling_bench::interrupt::{self, INTERRUPTED};
 use starling_bench::{capacity, floor, html, load};
 use std::process::ExitCode;
 
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("starling-bench: {error}");
-            ExitCode::from(2)
+            ExitCode::from(if matches!(error, BenchError::Interrupted) { INTERRUPTED } else { 2 })
         }
     }
 }
@@ -37,6 +38,7 @@ fn campaign(
     targets: &TargetArgs,
     run: impl FnOnce(&mut Campaign<'_>) -> Result<(), BenchError>,
 ) -> Result<bool, BenchError> {
+    begin(common)?;
     let (found, missing) = targets.targets(common)?;
     let mut campaign = Campaign::new(common, found, &missing, targets.rounds(common))?;
     let ran = run(&mut campaign);
@@ -45,6 +47,7 @@ fn campaign(
 
 /// Compares; `false` if a round failed. A goal that is not reached is a finding, no failure.
 fn compare(args: &CompareArgs) -> Result<bool, BenchError> {
+    begin(&args.common)?;
     if let Some(note) = args.note() {
         eprintln!("starling-bench: {note}");
     }
@@ -53,12 +56,25 @@ fn compare(args: &CompareArgs) -> Result<bool, BenchError> {
     end(campaign, &args.common, ran)
 }
 
+/// What could fail at the end of a long run fails before it.
+fn begin(common: &Common) -> Result<(), BenchError> {
+    if let Some(path) = &common.html {
+        std::fs::write(path, "").map_err(BenchError::io(path.display().to_string()))?;
+    }
+    interrupt::listen()
+}
+
 /// Writes the page, if one is wanted. What was found before an error is worth one too.
 fn end(campaign: Campaign<'_>, common: &Common, ran: Result<(), BenchError>) -> Result<bool, BenchError> {
     let (findings, good) = campaign.end();
     if let Some(path) = &common.html {
-        std::fs::write(path, html::page(&findings)).map_err(BenchError::io(path.display().to_string()))?;
-        eprintln!("starling-bench: the report is in {}", path.display());
+        match std::fs::write(path, html::page(&findings)) {
+            Ok(()) => eprintln!("starling-bench: the report is in {}", path.display()),
+            Err(error) => {
+                ran?;
+                return Err(BenchError::io(path.display().to_string())(error));
+            }
+        }
     }
     ran.map(|()| good)
 }

@@ -2,6 +2,7 @@
 
 use crate::control::{GO, LoadResult, Plan, Said};
 use crate::error::BenchError;
+use crate::interrupt;
 use crate::limits::{CONNECTED_TIMEOUT, LOAD_SLACK};
 use crate::machine::Machine;
 use crate::procfs::{Sample, Usage, machine_busy};
@@ -58,13 +59,23 @@ pub struct Round {
 ///
 /// [`BenchError`] where no figures could be had. A server that does badly is a [`Round`], with a bad verdict.
 pub fn round(target: &dyn Target, scenario: &Scenario, options: &LoadOptions) -> Result<Round, BenchError> {
+    interrupt::check()?;
+    let round = with_server(target, scenario, options);
+    // Whatever went wrong then has one cause.
+    interrupt::check()?;
+    round
+}
+
+fn with_server(target: &dyn Target, scenario: &Scenario, options: &LoadOptions) -> Result<Round, BenchError> {
     scenario.check()?;
     let running = target.start()?;
     let outcome = loaded(target, running.as_ref(), scenario, options);
-    let stopped = running.stop();
-    let round = outcome?;
-    stopped?;
-    Ok(round)
+    match (outcome, running.stop()) {
+        (Ok(round), Ok(())) => Ok(round),
+        // What became of the server is the cause of what was seen of it.
+        (Err(seen), Err(BenchError::Server(why))) => Err(BenchError::Server(format!("{why}; it was noticed as `{seen}`"))),
+        (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+    }
 }
 
 fn loaded(

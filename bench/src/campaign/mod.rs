@@ -70,7 +70,9 @@ impl<'a> Campaign<'a> {
             for number in 1..=self.rounds {
                 for (target, reports) in applicable.iter().zip(&mut reports) {
                     let report = self.round(*target, scenario, number);
-                    reports.extend(self.unless_broken(*target, scenario, number, report)?);
+                    let name = self.targets[*target].name().to_owned();
+                    let is_needed = *target == 0 && number == 1;
+                    reports.extend(self.unless_broken(&name, is_needed, scenario, number, report)?);
                 }
             }
             for medians in reports.iter().filter_map(|reports| Medians::of(reports)) {
@@ -106,8 +108,10 @@ impl<'a> Campaign<'a> {
             for number in 1..=self.rounds {
                 let order = if number % 2 == 1 { [0, 1] } else { [1, 0] };
                 for side in order {
-                    let round = run::round(&servers[side], &comparison.sides[side].scenario, &common.load())?;
-                    reports[side].push(self.reported(&round, number)?);
+                    let (server, scenario) = (&servers[side], &comparison.sides[side].scenario);
+                    let round = run::round(server, scenario, &common.load());
+                    let report = round.and_then(|round| self.reported(&round, number));
+                    reports[side].extend(self.unless_broken(&server.name, number == 1, scenario, number, report)?);
                 }
             }
             match Compared::of(comparison, &reports[0], &reports[1]) {
@@ -130,17 +134,19 @@ impl<'a> Campaign<'a> {
         capacity::check(scenario, self.targets.iter().any(|target| target.is_over_tcp()))
     }
 
-    /// What came of a round. Of a peer it is told that there are no figures, and the others go on; without ours there is nothing to find.
+    /// What came of a round. Where there are no figures, that is told, and the others go on; but for the first round of ours, without which
+    /// there will hardly be anything to find.
     fn unless_broken<T>(
         &mut self,
-        target: usize,
+        target: &str,
+        is_needed: bool,
         scenario: &Scenario,
         round: u32,
         outcome: Result<T, BenchError>,
     ) -> Result<Option<T>, BenchError> {
         match outcome {
-            Err(error) if target > 0 => {
-                let (target, scenario) = (self.targets[target].name().to_owned(), scenario.name.clone());
+            Err(error) if !is_needed && !matches!(error, BenchError::Interrupted) => {
+                let (target, scenario) = (target.to_owned(), scenario.name.clone());
                 let broken = Broken { target, scenario, round, broken: error.to_string() };
                 self.tell(&broken)?;
                 self.findings.broken.push(broken);
@@ -230,17 +236,23 @@ mod tests {
     use clap::Parser;
 
     #[test]
-    fn a_peer_that_breaks_is_told_and_the_others_go_on() {
+    fn a_round_that_breaks_is_told_and_the_others_go_on() {
         let What::Run(args) = Cli::try_parse_from(["starling-bench", "run", "--json"]).unwrap().command else {
             panic!("`run` was asked for")
         };
         let target = || Box::new(Aead { cores: None });
         let mut campaign = Campaign::new(&args.common, vec![target(), target()], &[], 1).unwrap();
         let scenario = Scenario::one_room(1.0);
-        let failed = || Err::<(), _>(BenchError::Peer("it does not listen".to_owned()));
-        assert!(matches!(campaign.unless_broken(1, &scenario, 3, Ok(7)), Ok(Some(7))) && campaign.good);
-        assert!(matches!(campaign.unless_broken(1, &scenario, 3, failed()), Ok(None)));
-        assert!(campaign.unless_broken(0, &scenario, 3, failed()).is_err());
+        let failed = || Err::<i32, _>(BenchError::Peer("it does not listen".to_owned()));
+        let mut unless_broken =
+            |is_needed, outcome| (campaign.unless_broken("floor-aead", is_needed, &scenario, 3, outcome), campaign.good);
+        assert!(matches!(unless_broken(false, Ok(7)), (Ok(Some(7)), true)));
+        assert!(
+            matches!(unless_broken(false, Err(BenchError::Interrupted)), (Err(_), true)),
+            "whoever ends it wants no more"
+        );
+        assert!(matches!(unless_broken(true, failed()), (Err(_), true)), "there is nothing to find");
+        assert!(matches!(unless_broken(false, failed()), (Ok(None), false)));
         let (findings, good) = campaign.end();
         assert!(!good && findings.broken.len() == 1);
         let said = findings.broken[0].to_string();

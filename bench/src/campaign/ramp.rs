@@ -2,7 +2,7 @@
 
 use super::Campaign;
 use crate::error::BenchError;
-use crate::limits::ACHIEVED_MIN;
+use crate::limits::{ACHIEVED_MIN, RAMP_MEMBERS_MAX};
 use crate::ramp::{Saturated, Saturation, climb};
 use crate::report::Report;
 use crate::scenario::{Activity, Scenario};
@@ -15,7 +15,14 @@ impl Campaign<'_> {
     /// [`BenchError`] where no figures could be had, or a scenario has no rate that could be raised.
     pub fn ramp(&mut self, scenarios: &[Scenario]) -> Result<(), BenchError> {
         if let Some(other) = scenarios.iter().find(|s| s.activity != Activity::Talk || s.sends_per_s <= 0.0) {
-            return Err(BenchError::Usage(format!("--ramp is for A, B and big: {} has no rate to raise", other.name)));
+            return Err(BenchError::Usage(format!("--ramp is for A and B: {} has no rate to raise", other.name)));
+        }
+        if let Some(large) = scenarios.iter().find(|scenario| scenario.members > RAMP_MEMBERS_MAX) {
+            let why = "is handed out over more time than a delivery may take there, at any rate";
+            return Err(BenchError::Usage(format!(
+                "--ramp is for A and B: what is said in a room of {} {why}",
+                large.members
+            )));
         }
         for scenario in scenarios {
             self.check(scenario)?;
@@ -45,7 +52,8 @@ impl Campaign<'_> {
         let found = self.saturation(target, scenario, round);
         // To fail is what the last rates are for.
         self.good = good;
-        let found = self.unless_broken(target, scenario, round, found)?;
+        let name = self.targets[target].name().to_owned();
+        let found = self.unless_broken(&name, target == 0, scenario, round, found)?;
         if let Some(found) = &found {
             self.print(found)?;
         }

@@ -53,7 +53,7 @@ pub struct RunArgs {
     /// Deliveries a second, all rooms together; several are run one after the other (A, B, big and G; F has a tenth of it, H a quarter).
     #[arg(long, value_delimiter = ',', default_value = "20000")]
     pub rate: Vec<f64>,
-    /// Find the rate at which A, B or big saturates: doubled until more than 1 % of the deliveries that were due take over 100 ms or never
+    /// Find the rate at which A or B saturates: doubled until more than 1 % of the deliveries that were due take over 100 ms or never
     /// come; then bisected.
     #[arg(long)]
     pub ramp: bool,

@@ -8,8 +8,14 @@ use crate::target::mongo::Inserts;
 use crate::target::starling::{Access, Other};
 use crate::target::{Kind, Targets};
 use clap::Args;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+
+/// The first address of a host and port.
+fn resolved(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    found.next().ok_or_else(|| "it has no address".to_owned())
+}
 
 /// What is measured.
 #[derive(Debug, Args)]
@@ -17,6 +23,7 @@ pub struct TargetArgs {
     /// A server that runs already: its QUIC address. It must have been started with its rates raised.
     #[arg(long, value_name = "HOST:PORT", requires = "api", requires = "ca")]
     #[arg(conflicts_with_all = ["server_bin", "store", "mongodb_uri"])]
+    #[arg(value_parser = resolved)]
     pub address: Option<SocketAddr>,
     /// Its REST interface, such as `http://127.0.0.1:8080`.
     #[arg(long, value_name = "URL", requires = "address")]

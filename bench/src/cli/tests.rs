@@ -78,6 +78,8 @@ fn arguments_after_dashes_are_the_servers() {
 #[test]
 fn another_server_needs_all_of_its_addresses() {
     assert!(run("--address 127.0.0.1:4433").is_err());
+    assert!(run("--address localhost:4433 --api http://localhost:8080 --ca cert.pem").is_ok());
+    assert!(run("--address localhost --api http://localhost:8080 --ca cert.pem").is_err());
     assert!(run("--address 127.0.0.1:4433 --api http://127.0.0.1:8080 --ca cert.pem").is_ok());
     assert!(run("--server-pid 4").is_err());
     assert!(run("--rounds 0").is_err());

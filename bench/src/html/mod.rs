@@ -84,6 +84,7 @@ pub fn page(findings: &Findings) -> String {
         rounds::ratios(&findings.ratios, &groups),
         table::saturations(&findings.saturations, &findings.saturated),
         table::compared(&findings.compared),
+        rounds::compared(&findings.compared),
         latency_curves(&groups),
         cpu(&groups),
         memory(&groups),

@@ -2,6 +2,7 @@
 
 use super::Group;
 use super::svg::{self, Line, Scale, escaped};
+use crate::pairs::Compared;
 use crate::report::{Ratio, Ratios, Spread};
 use std::fmt::Write;
 
@@ -24,6 +25,24 @@ pub(super) fn growth(groups: &[Group<'_>]) -> String {
         }
     }
     if html.is_empty() { html } else { format!("<h2>Growth of memory while measured</h2>{html}") }
+}
+
+/// What one thing costs more: the ratio of each comparison in each round, and its goal.
+pub(super) fn compared(compared: &[Compared]) -> String {
+    let plot = |(number, compared): (usize, &Compared)| {
+        let points = |of: &dyn Fn(&(u32, f64, f64)) -> f64| {
+            compared.rounds.iter().map(|round| (f64::from(round.0), of(round))).collect::<Vec<_>>()
+        };
+        let line = |name: &str, target, points| Line { name: name.to_owned(), target, points };
+        let lines = [
+            line("with by without", 2 * number, points(&|(_, with, without)| with / without)),
+            line("goal", 2 * number + 1, points(&|_| compared.goal)),
+        ];
+        let (title, plot) = (escaped(&compared.compared), by_round(&format!("{}, ratio", compared.figure), &lines));
+        format!("<h3>{title}</h3>{plot}\n")
+    };
+    let plots: String = compared.iter().filter(|compared| !compared.rounds.is_empty()).enumerate().map(plot).collect();
+    if plots.is_empty() { plots } else { format!("<h2>Growth: what one thing more costs</h2>{plots}") }
 }
 
 /// Starling's figures by those of each peer: a table of all, and a plot of what a scenario is first of all about.

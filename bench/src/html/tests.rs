@@ -110,6 +110,8 @@ fn the_page_has_everything_and_fetches_nothing() {
         "<h2>Starling by its peers</h2>",
         "1: 0.67, 2: 0.69",
         "<h2>Growth of memory while measured</h2>",
+        "<h2>Growth: what one thing more costs</h2><h3>B with &lt;idle&gt; connections by B</h3>",
+        "server CPU, us a delivery, ratio",
         "memory grown, MiB",
         "A &lt;fast&gt; one",
         "5.50 <small>(5.00 to 6.00)</small>",

@@ -97,7 +97,10 @@ fn install(folder: &Path) -> Result<(), BenchError> {
     for (name, text) in FILES {
         std::fs::write(folder.join(name), text).map_err(BenchError::io(place()))?;
     }
-    let missing = |why: String| BenchError::Peer(format!("`npm ci` in {}: {why}", folder.display()));
+    let missing = |why: String| {
+        let bring = "npm comes with Node.js (apt install npm)";
+        BenchError::Peer(format!("uws and socketio are brought by `npm ci` in {}: {why}; {bring}", folder.display()))
+    };
     eprintln!("starling-bench: fetching the peers into {}", folder.display());
     let mut npm = Command::new("npm");
     npm.args(["ci", "--no-audit", "--no-fund", "--loglevel", "error"]).current_dir(folder).stdin(Stdio::null());

@@ -1,6 +1,7 @@
 //! Child processes: lines of their output with a time limit, an orderly stop, and no orphans.
 
 use crate::error::BenchError;
+use crate::interrupt;
 use crate::limits::CHILD_LINES_MAX;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -37,6 +38,7 @@ impl Process {
     pub fn spawn(command: &mut Command) -> Result<Self, BenchError> {
         let what = format!("starting {}", command.get_program().display());
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(BenchError::io(&what))?;
+        interrupt::child_began(child.id());
         let output = child.stdout.take().ok_or_else(|| BenchError::Server(format!("{what}: no output")))?;
         let (send, lines) = sync_channel(CHILD_LINES_MAX);
         // Reads until the child ends, also when nobody wants the lines any more: a full pipe would stop the child.
@@ -68,18 +70,26 @@ impl Process {
 
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        let ended = self.child.try_wait().ok().flatten();
+        if ended.is_some() {
+            interrupt::child_ended(self.pid());
+        }
+        ended
     }
 
     /// Asks it to end (SIGTERM) and waits; kills it after `timeout`. Says how it ended; `None` if it was killed.
     pub fn stop(&mut self, timeout: Duration) -> Option<ExitStatus> {
-        let told = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
-        if told.is_ok_and(|status| status.success()) && self.wait(timeout) {
+        if interrupt::terminate(self.pid()) && self.wait(timeout) {
             return self.ended();
         }
+        self.kill();
+        None
+    }
+
+    fn kill(&mut self) {
         let _gone = self.child.kill();
         let _status = self.child.wait();
-        None
+        interrupt::child_ended(self.pid());
     }
 
     /// Waits for its end; `false` if that does not come within `timeout`.
@@ -98,8 +108,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended().is_none() {
-            let _gone = self.child.kill();
-            let _status = self.child.wait();
+            self.kill();
         }
     }
 }
