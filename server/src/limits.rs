@@ -183,7 +183,7 @@ pub const INDEX_BLOCKS_AT_ONCE: usize = 2;
 pub const INDEX_REST: u32 = 4;
 /// Events that are read one after the other to index a block; where its messages stand further apart, each is looked for.
 pub const INDEX_SCAN_EVENTS_MAX: u64 = 1_024;
-/// Blocks to be indexed that are known in memory; more are looked for in the store.
+/// Blocks to be indexed that are known in memory; more are looked for in the embedded store, and left to searches on MongoDB.
 pub const INDEX_QUEUE_MAX: usize = 4_096;
 /// Blocks of the index that one search looks at; it ends there and says where to go on.
 pub const SEARCH_BLOCKS_MAX: usize = 256;
@@ -323,7 +323,9 @@ pub const MONGO_SEARCH_BLOCKS_LOT_MAX: u64 = 32;
 /// Blocks of messages that are indexed at a time.
 pub const MONGO_INDEX_BLOCKS_AT_ONCE: usize = 32;
 /// Bytes of the newest messages of a room that are kept until they are a block; where they are more, the log is read to index it.
-pub const MONGO_GATHERED_BYTES_MAX: usize = 64 * 1024;
+pub const MONGO_GATHERED_BYTES_MAX: usize = 128 * 1024;
+/// As how many bytes more than twice its own a message counts there.
+pub const MONGO_GATHERED_RECORD_BYTES: usize = 64;
 /// So many of these bytes count as a row of [`MONGO_CACHED_ROWS_MAX`].
 pub const MONGO_GATHERED_ROW_BYTES: usize = 256;
 /// Blocks of messages that wait to be indexed with their messages; of others the log is read.

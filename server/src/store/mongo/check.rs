@@ -60,8 +60,15 @@ pub(super) async fn room(link: &Link, room: RoomId, mend: bool) -> Result<RoomCh
 
 /// Compares a room as far as its log goes now; answers what was found, and the heads of its row and of its log.
 async fn compare(link: &Link, room: RoomId) -> Result<(Check, Option<u64>, Option<u64>), Fault> {
-    let mut check =
-        Check { room, found: RoomCheck::default(), events: Vec::new(), rows: Vec::new(), blocks: BTreeMap::new() };
+    let mut check = Check {
+        room,
+        found: RoomCheck::default(),
+        events: Vec::new(),
+        rows: Vec::new(),
+        blocks: BTreeMap::new(),
+        unindexed: Vec::new(),
+        is_block_touched: false,
+    };
     let row = query::room(link, room).await?;
     let mut folded = Folded::new(room);
     let mut log = Lots::new(room);
@@ -95,7 +102,11 @@ async fn compare(link: &Link, room: RoomId) -> Result<(Check, Option<u64>, Optio
             }
         }
     }
-    check.blocks_from(link, complete(folded.row.message_no)).await?;
+    let complete = complete(folded.row.message_no);
+    if std::mem::take(&mut check.is_block_touched) {
+        check.blocks.insert(complete, None);
+    }
+    check.blocks_from(link, complete).await?;
     Ok((check, stored.row.map(|row| row.head), log_head))
 }
 
@@ -136,6 +147,10 @@ struct Check {
     rows: Vec<(Collection, Statement)>,
     /// Blocks whose words are wrong, and the seq of the last message of those that are to be indexed anew.
     blocks: BTreeMap<u64, Option<u64>>,
+    /// Blocks that are not indexed, with the seq of their last message.
+    unindexed: Vec<(u64, u64)>,
+    /// Something is wrong with a message of the block that is being looked at.
+    is_block_touched: bool,
 }
 
 impl Check {
@@ -236,17 +251,25 @@ impl Check {
                 None => filter.and("now", doc! { "$exists": false }),
             };
             self.events.push(Statement { filter: filter.document(), change, upsert: false });
+            self.is_block_touched |= event.body.is_message();
         }
         Ok(())
     }
 
-    /// The words of a block that is complete. One that is not indexed is not wrong: a search reads its messages.
+    /// The words of a block that is complete. One that is not indexed is not wrong, since a search reads its messages, but is
+    /// indexed where things are mended.
     async fn block(&mut self, link: &Link, block: u64, last_seq: u64, messages: Messages) -> Result<(), Fault> {
+        if std::mem::take(&mut self.is_block_touched) {
+            self.blocks.insert(block, Some(last_seq));
+        }
         let found: Option<BlockDoc> = link.one(BLOCK.equal([block_id(self.room, block).into()])).await?;
         // Of one that lacks messages the log says what is wrong, and search what it finds.
         let Some(expected) = messages.into_indexed() else { return Ok(()) };
         let is_wrong = match found.map(BlockDoc::indexed).transpose() {
-            Ok(None | Some(None)) => false,
+            Ok(None | Some(None)) => {
+                self.unindexed.push((block, last_seq));
+                false
+            }
             Ok(Some(Some(found))) => found != expected,
             Err(_) => true,
         };
@@ -281,11 +304,12 @@ impl Check {
             link.update(*collection, std::slice::from_ref(statement)).await?;
         }
         let changes: Vec<Statement> = self.blocks.keys().map(|block| index::change(self.room, *block)).collect();
-        link.update(Collection::Words, &changes).await?;
-        for (block, last_seq) in &self.blocks {
-            if let Some(last_seq) = last_seq {
-                index::anew(link, self.room, *block, *last_seq).await?;
-            }
+        if !link.update(Collection::Words, &changes).await? {
+            return Err(Fault::NotDone("somebody else writes to the words of the room; try again".to_owned()));
+        }
+        let changed = self.blocks.iter().filter_map(|(block, last_seq)| last_seq.map(|last_seq| (*block, last_seq)));
+        for (block, last_seq) in changed.chain(self.unindexed.iter().copied()) {
+            index::anew(link, self.room, block, last_seq).await?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The newest messages of a room, kept until they are a block whose words can be indexed: its log need not be read for that.
 
-use crate::limits::{MONGO_GATHERED_BYTES_MAX, MONGO_GATHERED_ROW_BYTES, WORD_BLOCK_MESSAGES};
+use crate::limits::{MONGO_GATHERED_BYTES_MAX, MONGO_GATHERED_RECORD_BYTES, MONGO_GATHERED_ROW_BYTES, WORD_BLOCK_MESSAGES};
 use crate::store::blocks::{completed_by, place_of};
 use bytes::Bytes;
 use client_protocol::RoomId;
@@ -40,8 +40,10 @@ impl Gathering {
         let head = &record.event.head;
         let (_, place) = place_of(head.message_no);
         let follows = self.records.len() == usize::from(place);
-        if follows && self.bytes + record.bytes.len() <= MONGO_GATHERED_BYTES_MAX {
-            self.bytes += record.bytes.len();
+        // What a buffer has more than its bytes, and what keeps it.
+        let bytes = 2 * record.bytes.len() + MONGO_GATHERED_RECORD_BYTES;
+        if follows && self.bytes + bytes <= MONGO_GATHERED_BYTES_MAX {
+            self.bytes += bytes;
             self.records.push(record.bytes.clone());
         } else {
             self.forget();

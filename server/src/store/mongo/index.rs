@@ -4,7 +4,8 @@
 //! No server waits for another one, and no word of what was changed or deleted stays:
 //!
 //! - Who changes a message counts that in its block's document, and takes the words out, after the message itself was written and before
-//!   the change is answered. So the words are never older than that, and after a crash whoever heals the room does it again.
+//!   the change is answered. So the words are never older than that, and after a crash whoever heals the room, or goes on with an erase,
+//!   does it again.
 //! - Who indexes a block whose messages were never changed makes its document, and fails where there is one: then something was changed.
 //! - Who indexes it anew reads how often it was changed, then its messages, and writes only if it was not changed again meanwhile.
 
@@ -30,6 +31,7 @@ pub(super) struct BlockDoc {
     #[serde(rename = "_id")]
     id: String,
     /// How often its messages were changed.
+    #[serde(default)]
     changes: u64,
     /// The seqs of its messages, 8 bytes each, least significant first; missing where the block is not indexed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,32 +139,54 @@ fn as_posted(block: &Unindexed) -> Result<Option<BlockDoc>, StoreError> {
 
 /// Indexes a block from the log, if it is not indexed.
 pub(super) async fn anew(link: &Link, room: RoomId, block: u64, last_seq: u64) -> Result<(), Fault> {
-    // Read before the messages.
-    let known: Option<BlockDoc> = link.one(BLOCK.equal([block_id(room, block).into()])).await?;
-    if known.as_ref().is_some_and(|known| known.seqs.is_some()) {
-        return Ok(());
+    match Reread::read(link, room, block, last_seq).await? {
+        // Where it was changed or indexed meanwhile nothing is written: the next search asks again.
+        Some(reread) => reread.write(link).await.map(|_| ()),
+        None => Ok(()),
     }
-    let filter = MESSAGES.equal([id(room.bytes()).into(), true.into()]).within(None, Some((last_seq as i64).into()));
-    let found: Vec<EventDoc> = link.many(filter, true, WORD_BLOCK_MESSAGES as usize).await?;
-    let mut messages = Messages::default();
-    for (expected, doc) in (first_of(block)..).zip(found.into_iter().rev()) {
-        let (record, now) = doc.into_parts()?;
-        if record.event.head.message_no != expected {
-            return Err(Fault::Corrupt(format!("message {expected} of room {room} is missing")));
+}
+
+/// A block as the log has it.
+#[derive(Debug)]
+pub(super) struct Reread {
+    /// Whether there was a document of it.
+    is_known: bool,
+    /// The document to be, with the number of changes that was read before its messages.
+    document: BlockDoc,
+}
+
+impl Reread {
+    /// Reads a block that is not indexed; `None` if it is.
+    pub(super) async fn read(link: &Link, room: RoomId, block: u64, last_seq: u64) -> Result<Option<Self>, Fault> {
+        // Before the messages.
+        let known: Option<BlockDoc> = link.one(BLOCK.equal([block_id(room, block).into()])).await?;
+        if known.as_ref().is_some_and(|known| known.seqs.is_some()) {
+            return Ok(None);
         }
-        messages.push(&record.event, now.as_ref());
+        let filter = MESSAGES.equal([id(room.bytes()).into(), true.into()]).within(None, Some((last_seq as i64).into()));
+        let found: Vec<EventDoc> = link.many(filter, true, WORD_BLOCK_MESSAGES as usize).await?;
+        let mut messages = Messages::default();
+        for (expected, doc) in (first_of(block)..).zip(found.into_iter().rev()) {
+            let (record, now) = doc.into_parts()?;
+            if record.event.head.message_no != expected {
+                return Err(Fault::Corrupt(format!("message {expected} of room {room} is missing")));
+            }
+            messages.push(&record.event, now.as_ref());
+        }
+        let Some(indexed) = messages.into_indexed() else {
+            return Err(Fault::Corrupt(format!("messages of block {block} of room {room} are missing")));
+        };
+        let changes = known.as_ref().map_or(0, |known| known.changes);
+        Ok(Some(Self { is_known: known.is_some(), document: BlockDoc::new(room, block, changes, indexed) }))
     }
-    let Some(indexed) = messages.into_indexed() else {
-        return Err(Fault::Corrupt(format!("messages of block {block} of room {room} are missing")));
-    };
-    // Where it was changed or indexed meanwhile nothing is written: the next search asks again.
-    match known {
-        None => link.insert_new(Collection::Words, &[BlockDoc::new(room, block, 0, indexed)]).await?,
-        Some(BlockDoc { id, changes, .. }) => {
-            let filter = BLOCK.equal([id.into()]).and("changes", changes as i64);
-            let statement = Statement::replace(filter, &BlockDoc::new(room, block, changes, indexed))?;
-            link.update(Collection::Words, &[statement]).await?
+
+    /// Writes it, unless the block was changed or indexed since it was read. Answers whether it did.
+    pub(super) async fn write(self, link: &Link) -> Result<bool, Fault> {
+        let Self { is_known, document } = self;
+        if !is_known {
+            return link.insert_new(Collection::Words, &[document]).await;
         }
-    };
-    Ok(())
+        let filter = BLOCK.equal([document.id.clone().into()]).and("changes", document.changes as i64);
+        link.update(Collection::Words, &[Statement::replace(filter, &document)?]).await
+    }
 }

@@ -4,7 +4,7 @@ use super::documents::NodeDoc;
 use super::fault::Fault;
 use super::link::Link;
 use super::queries::{Collection, INDEXES, META, NODE};
-use super::retry::Pauses;
+use super::retry::{Pauses, until_known};
 use super::update::Statement;
 use crate::clock::now_ms;
 use crate::limits::MONGO_INDEX_TIMEOUT;
@@ -147,7 +147,9 @@ async fn in_time(step: impl Future<Output = Result<(), Fault>>) -> Result<(), Fa
 /// Schema 1 had the words of messages in their events, with an index. Blocks are indexed when a search asks for them.
 async fn words_out_of_events(link: &Link) -> Result<(), Fault> {
     link.drop_index(Collection::Events, "room_id_1_words_1_seq_1").await?;
-    link.unset_everywhere(Collection::Events, "words").await
+    // Others of a replica set take longer to follow than a call waits for them.
+    let unset = async || link.unset_everywhere(Collection::Events, "words").await.map(Some);
+    until_known("words were taken out of events", unset).await
 }
 
 async fn read_or_write_meta(link: &Link) -> Result<MetaDoc, Fault> {

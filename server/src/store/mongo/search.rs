@@ -39,14 +39,18 @@ struct Page<'a> {
     blocks_from: Option<u64>,
     /// So many are read next time.
     blocks_lot: u64,
-    /// Blocks that are complete and not indexed.
-    unindexed: Vec<Unindexed>,
+    /// Is told of blocks that are complete and not indexed, also where the search comes to no end.
+    unindexed: &'a (dyn Fn(Unindexed) + Send + Sync),
 }
 
-/// A page of messages by their words; and the blocks that should be indexed before the next search.
-pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<(SearchPage, Vec<Unindexed>), Fault> {
+/// A page of messages by their words. `unindexed` is told of the blocks that should be indexed before the next search.
+pub(super) async fn page(
+    link: &Link,
+    query: &SearchQuery,
+    unindexed: &(dyn Fn(Unindexed) + Send + Sync),
+) -> Result<SearchPage, Fault> {
     let nothing = SearchPage { messages: Vec::new(), next: 0, tail: EmptyTail {} };
-    let Some(row) = query::room(link, query.room).await? else { return Ok((nothing, Vec::new())) };
+    let Some(row) = query::room(link, query.room).await? else { return Ok(nothing) };
     let sight = Sight { viewer: query.viewer, last_seq: query.last_seq, head: row.head };
     let mut page = Page {
         link,
@@ -58,10 +62,10 @@ pub(super) async fn page(link: &Link, query: &SearchQuery) -> Result<(SearchPage
         blocks: BTreeMap::new(),
         blocks_from: None,
         blocks_lot: MONGO_SEARCH_BLOCKS_LOT_MIN,
-        unindexed: Vec::new(),
+        unindexed,
     };
     let next = page.walk(sight.top_of_log(query.before)).await?;
-    Ok((SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} }, page.unindexed))
+    Ok(SearchPage { messages: page.messages.into_items(), next, tail: EmptyTail {} })
 }
 
 impl Page<'_> {
@@ -99,7 +103,7 @@ impl Page<'_> {
                     let first_seq = self.first_seq(number, last, &messages)?;
                     if found.is_none() && count as u64 == WORD_BLOCK_MESSAGES {
                         let last_seq = messages[0].0.event.head.seq;
-                        self.unindexed.push(Unindexed { room: self.query.room, block, last_seq, records: None });
+                        (self.unindexed)(Unindexed { room: self.query.room, block, last_seq, records: None });
                     }
                     (self.look_at(messages, false).await?, first_seq)
                 }
@@ -142,7 +146,11 @@ impl Page<'_> {
             let limit = ids.len();
             for doc in self.link.many::<BlockDoc>(BLOCK.one_of(ids), false, limit).await? {
                 let block = doc.block()?;
-                self.blocks.extend(doc.indexed()?.map(|indexed| (block, indexed)));
+                match doc.indexed() {
+                    Ok(indexed) => self.blocks.extend(indexed.map(|indexed| (block, indexed))),
+                    // Its messages are looked at; a check mends it.
+                    Err(error) => tracing::error!(room = %self.query.room, block, %error, "a block of words cannot be read"),
+                }
             }
             self.blocks_from = Some(from);
         }

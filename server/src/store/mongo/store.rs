@@ -147,11 +147,10 @@ impl Store for MongoStore {
     fn search(&self, query: SearchQuery) -> Answer<'_, SearchPage> {
         let jobs = self.jobs.clone();
         self.query(async move |shared| {
-            let (page, unindexed) = search::page(&shared.link, &query).await?;
-            for block in unindexed {
+            let unindexed = move |block| {
                 let _closed = jobs.send(Job::Index(block));
-            }
-            Ok(page)
+            };
+            search::page(&shared.link, &query, &unindexed).await
         })
     }
 

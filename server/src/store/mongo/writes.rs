@@ -81,7 +81,9 @@ impl Writes {
             return Ok(false);
         }
         // After the messages: whoever indexes them anew sees what they are now.
-        link.update(Collection::Words, &self.words).await?;
+        if !link.update(Collection::Words, &self.words).await? {
+            return Ok(false);
+        }
         link.update(Collection::Rooms, &self.rooms).await?;
         Ok(true)
     }

@@ -1,5 +1,6 @@
 //! The index of words: what it has of messages that are changed while they are indexed, and after crashes.
 
+use super::super::index::Reread;
 use super::*;
 use crate::store::SearchQuery;
 use crate::store::words::Wanted;
@@ -116,7 +117,7 @@ fn what_another_server_changed_meanwhile_is_not_indexed_as_it_was() {
     let (mine, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (rig, other) = (Rig::open(&database.uri, mine.path()), Rig::open(&database.uri, theirs.path()));
     let (mut log, records) = filled();
-    // The messages are those that this server appended; the change of one of them is not its own.
+    // Of a block that two servers wrote to, the log is read.
     let (most, last) = records.split_at(127);
     assert_eq!(rig.append(log.room, 1, most.to_vec()), AppendThen::Done);
     log.seq = 127;
@@ -133,6 +134,51 @@ fn what_another_server_changed_meanwhile_is_not_indexed_as_it_was() {
     assert!(has(&words, "neap") && !has(&words, "n50") && has(&words, "n51"));
     assert_eq!((rig.search("n50"), rig.search("neap")), (vec![], vec![50]));
     rig.is_clean("of two servers");
+}
+
+#[test]
+fn what_was_changed_before_its_block_is_complete_is_not_indexed_as_it_was_posted() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), mongo_server::database());
+    let rig = Rig::open(&database.uri, folder.path());
+    let (mut log, records) = filled();
+    let (most, last) = records.split_at(128);
+    assert_eq!(rig.append(log.room, 1, most.to_vec()), AppendThen::Done);
+    log.seq = 128;
+    log.message_no = 127;
+    rig.done(&mut log, user(1), edited(50, "neap"));
+    rig.done(&mut log, user(1), last[0].event.body.clone());
+    let words = rig.words();
+    assert!(has(&words, "neap") && !has(&words, "n50") && has(&words, "n129"));
+    assert_eq!((rig.search("n50"), rig.search("neap"), changes(&rig)), (vec![], vec![50], vec![1]));
+    rig.is_clean("changed before its end");
+}
+
+#[test]
+fn what_is_changed_while_its_block_is_indexed_is_not_indexed_as_it_was() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), mongo_server::database());
+    let rig = Rig::open(&database.uri, folder.path());
+    let (mut log, records) = filled();
+    assert_eq!(rig.append(log.room, 1, records), AppendThen::Done);
+    rig.words();
+    let handle = rig.store.shared.handle.clone();
+    let link = Arc::clone(&rig.store.shared.link);
+    assert!(handle.block_on(Reread::read(&link, log.room, 0, 129)).unwrap().is_none(), "it is indexed");
+    // Nobody indexes it while it is not searched.
+    for (text, is_known) in [("neap", true), ("ebb", false)] {
+        rig.done(&mut log, user(1), edited(50, text));
+        if !is_known {
+            let drop = async { link.collection::<Document>(Collection::Words).delete_many(doc! {}).await.unwrap() };
+            handle.block_on(drop);
+        }
+        let before = handle.block_on(Reread::read(&link, log.room, 0, 129)).unwrap().unwrap();
+        rig.done(&mut log, user(1), edited(51, text));
+        assert!(!handle.block_on(before.write(&link)).unwrap(), "{text}: what was read is older than the change");
+        assert!(!rig.blocks()[0].contains_key("words"));
+        let after = handle.block_on(Reread::read(&link, log.room, 0, 129)).unwrap().unwrap();
+        assert!(handle.block_on(after.write(&link)).unwrap());
+        assert_eq!((rig.search("n51"), rig.search(text)), (vec![], vec![51, 50]));
+    }
+    rig.is_clean("changed while it was indexed");
 }
 
 #[test]
@@ -177,6 +223,10 @@ fn a_crash_between_a_change_and_its_words_leaves_no_word() {
 /// Schema 1 had the words in the events.
 #[test]
 fn words_leave_the_events() {
+    [false, true].into_iter().for_each(words_leave);
+}
+
+fn words_leave(is_half_way: bool) {
     let (folder, database) = (tempfile::tempdir().unwrap(), mongo_server::database());
     let rig = Rig::open(&database.uri, folder.path());
     let (log, records) = filled();
@@ -195,6 +245,17 @@ fn words_leave_the_events() {
         link.end().await;
     };
     runtime().block_on(as_before);
+    // A start that ended half-way: the index is gone, and some of the words.
+    let half_way = async {
+        let link = Link::new(&database.uri).await.unwrap();
+        let events = link.collection::<Document>(Collection::Events);
+        events.drop_index("room_id_1_words_1_seq_1").await.unwrap();
+        events.update_one(doc! { "seq": 7_i64 }, doc! { "$unset": { "words": "" } }).await.unwrap();
+        link.end().await;
+    };
+    if is_half_way {
+        runtime().block_on(half_way);
+    }
     let rig = Rig::open(&database.uri, folder.path());
     let link = Arc::clone(&rig.store.shared.link);
     let left = async move {
