@@ -185,7 +185,7 @@ impl MongoStore {
                     sweep: logins::Sweep::default(),
                     gone: Mutex::default(),
                 });
-                let marked = settle::dirty_rooms(&shared).await?.own;
+                let marked = schema::tried(&shared.link, || settle::dirty_rooms(&shared)).await?.own;
                 resolve::heal_at_start(&shared.link, &marked).await;
                 Ok((shared, marked, node))
             };

@@ -7,7 +7,7 @@ use super::queries::{Collection, INDEXES, META, NODE};
 use super::retry::{Pauses, until_known};
 use super::update::Statement;
 use crate::clock::now_ms;
-use crate::limits::MONGO_INDEX_TIMEOUT;
+use crate::limits::{MONGO_INDEX_TIMEOUT, MONGO_OPEN_TIMEOUT};
 use crate::store::{StoreError, StoreMeta};
 use client_protocol::NodeId;
 use mongodb::bson::doc;
@@ -16,6 +16,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::pin::Pin;
+use tokio::time::Instant;
 
 /// The schema that this version reads and writes.
 pub(super) const SCHEMA: u32 = 2;
@@ -90,13 +91,41 @@ impl NodeFile {
     }
 }
 
-/// Brings the database to this version's schema, and says what it and this node are. Tries to reach it until [`Link::open_until`].
+/// Brings the database to this version's schema, and says what it and this node are. Tries to reach it until [`Link::open_until`], and a
+/// call that does not come through then as long as [`MONGO_OPEN_TIMEOUT`].
 pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreMeta, StoreError> {
+    let meta = tried_until(link, link.open_until(), || read_or_write_meta(link)).await?;
+    if tried(link, || super::dump::is_loading(link)).await? {
+        let why = "a restore into the database did not come to its end: drop it and restore again";
+        return Err(StoreError::Corrupt(why.to_owned()));
+    }
+    migrate(link, meta.version, MIGRATIONS, SCHEMA).await?;
+    tried(link, || link.look_at_server()).await?;
+    // SQLite behind the protocol keeps the others, too, but never uses them.
+    for index in INDEXES.iter().filter(|index| index.unique || !link.kind.is_sqlite()) {
+        in_time(link.make_index(index)).await?;
+    }
+    let node = read_or_take_node(link, node_file).await?;
+    Ok(StoreMeta { epoch: meta.epoch, node })
+}
+
+/// A step of a start that may be done twice: tried again while the database does not answer.
+pub(super) async fn tried<T, F>(link: &Link, step: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    tried_until(link, Instant::now() + MONGO_OPEN_TIMEOUT, step).await
+}
+
+async fn tried_until<T, F>(link: &Link, until: Instant, mut step: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
     let mut last = "the database did not answer".to_owned();
-    let reach = async {
+    let attempts = async {
         let mut pauses = Pauses::new();
         loop {
-            match read_or_write_meta(link).await {
+            match step().await {
                 Err(Fault::NotDone(why) | Fault::Unknown(why)) => {
                     tracing::warn!(why, "the database cannot be used yet");
                     last = why;
@@ -106,23 +135,10 @@ pub(super) async fn open(link: &Link, node_file: &mut NodeFile) -> Result<StoreM
             pauses.pause().await;
         }
     };
-    let reached = tokio::time::timeout_at(link.open_until(), reach).await;
-    let meta = match reached {
-        Ok(meta) => meta?,
-        Err(_) => return Err(StoreError::Unavailable(format!("{} cannot be used: {last}", link.place()))),
-    };
-    if super::dump::is_loading(link).await? {
-        let why = "a restore into the database did not come to its end: drop it and restore again";
-        return Err(StoreError::Corrupt(why.to_owned()));
+    match tokio::time::timeout_at(until, attempts).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(StoreError::Unavailable(format!("{} cannot be used: {last}", link.place()))),
     }
-    migrate(link, meta.version, MIGRATIONS, SCHEMA).await?;
-    link.look_at_server().await?;
-    // SQLite behind the protocol keeps the others, too, but never uses them.
-    for index in INDEXES.iter().filter(|index| index.unique || !link.kind.is_sqlite()) {
-        in_time(link.make_index(index)).await?;
-    }
-    let node = read_or_take_node(link, node_file).await?;
-    Ok(StoreMeta { epoch: meta.epoch, node })
 }
 
 /// Writes down that a load begins: until it ends nobody can open the database.
@@ -188,20 +204,25 @@ pub(super) async fn migrate(link: &Link, version: u32, migrations: &[Migration],
 
 /// The node of the data folder; a new one, that no other server of this database has, at the first start.
 async fn read_or_take_node(link: &Link, node_file: &mut NodeFile) -> Result<NodeId, StoreError> {
-    if let Some(node) = node_file.node()?
-        && link.one::<NodeDoc>(NODE.equal([node.0.into()])).await?.is_some()
-    {
-        return Ok(node);
+    if let Some(node) = node_file.node()? {
+        let known = tried(link, || link.one::<NodeDoc>(NODE.equal([node.0.into()]))).await?;
+        if known.is_some() {
+            return Ok(node);
+        }
     }
+    // A number of an attempt that did land, unheard of, stays unused.
+    let node = tried(link, || take_node(link)).await?;
+    node_file.keep(node).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(node)
+}
+
+/// A number that no other server of this database has.
+async fn take_node(link: &Link) -> Result<NodeId, Fault> {
     loop {
-        let node = getrandom::u32().map_err(|error| StoreError::Unavailable(format!("no randomness: {error}")))?;
+        let node = getrandom::u32().map_err(|error| Fault::NotDone(format!("no randomness: {error}")))?;
         match link.insert(Collection::Nodes, &NodeDoc::new(node, now_ms())).await {
             Err(Fault::Taken) => {}
-            Err(fault) => return Err(fault.into()),
-            Ok(()) => {
-                node_file.keep(NodeId(node)).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-                return Ok(NodeId(node));
-            }
+            done => return done.map(|()| NodeId(node)),
         }
     }
 }
