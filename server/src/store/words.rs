@@ -4,6 +4,7 @@
 //! Unicode (UAX 29), which cut ideographs one by one. Opaque bodies have no words.
 
 use super::Account;
+use super::shown::Sight;
 use crate::limits::{MESSAGE_WORDS_MAX, NAME_STARTS_MAX, WORD_BYTES_MAX};
 use client_protocol::chat::{Body, Message, format};
 use client_protocol::limits::{SEARCH_TEXT_BYTES_MAX, SEARCH_WORDS_MAX};
@@ -154,6 +155,12 @@ impl Wanted {
     #[must_use]
     pub fn finds(&self, message: &Message) -> bool {
         !message.deleted && self.matches(&words_of(&message.body))
+    }
+
+    /// Whether a message still has the words, if it was edited after the last event that the viewer may see.
+    pub(super) fn finds_later(&self, now: Option<&NowRow>, sight: &Sight) -> bool {
+        let later = now.filter(|now| now.as_of > sight.last_seq).and_then(|now| now.body.as_ref());
+        later.is_none_or(|body| self.matches(&words_of(body)))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::limits::{
 };
 use crate::store::blocks;
 use crate::store::shown::{FrameList, Sight};
-use crate::store::words::{names_of, words_of};
+use crate::store::words::names_of;
 use crate::store::{NameCursor, SearchQuery, StoreError, UserPage, UserSearch};
 use client_protocol::chat::{Message, SearchPage};
 use client_protocol::limits::SEARCH_PAGE_MAX;
@@ -49,8 +49,7 @@ impl Page<'_> {
             return Ok(true);
         }
         let now: Option<NowRow> = self.view.row(Table::Nows, &keys::room_number(self.query.room, message.seq))?;
-        let later = now.filter(|now| now.as_of > self.sight.last_seq).and_then(|now| now.body);
-        Ok(later.is_none_or(|body| self.query.wanted.matches(&words_of(&body))))
+        Ok(self.query.wanted.finds_later(now.as_ref(), &self.sight))
     }
 
     fn is_full(&self) -> bool {

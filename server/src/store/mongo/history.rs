@@ -61,6 +61,13 @@ async fn find(
     link.many(filter, !oldest_first, limit).await
 }
 
+/// The newest messages of a room at or below `top`, newest first.
+pub(super) async fn newest(link: &Link, room: RoomId, top: u64, count: usize) -> Result<Vec<Logged>, Fault> {
+    let filter = MESSAGES.equal([id(room.bytes()).into(), true.into()]).within(None, Some((top as i64).into()));
+    let found: Vec<EventDoc> = link.many(filter, true, count).await?;
+    Ok(found.into_iter().map(EventDoc::into_parts).collect::<Result<_, StoreError>>()?)
+}
+
 /// Messages with what may be seen of what they are now.
 pub(super) async fn limited(link: &Link, room: RoomId, logged: Vec<Logged>, sight: &Sight) -> Result<Vec<Logged>, Fault> {
     let mut edits = Vec::new();

@@ -9,12 +9,13 @@
 //! - Who indexes a block whose messages were never changed makes its document, and fails where there is one: then something was changed.
 //! - Who indexes it anew reads how often it was changed, then its messages, and writes only if it was not changed again meanwhile.
 
-use super::documents::{EventDoc, binary};
+use super::documents::binary;
 use super::fault::Fault;
 use super::gather::Unindexed;
-use super::ids::{block_id, id};
+use super::history;
+use super::ids::block_id;
 use super::link::Link;
-use super::queries::{BLOCK, Collection, MESSAGES};
+use super::queries::{BLOCK, Collection};
 use super::update::Statement;
 use crate::limits::WORD_BLOCK_MESSAGES;
 use crate::store::StoreError;
@@ -163,11 +164,9 @@ impl Reread {
         if known.as_ref().is_some_and(|known| known.seqs.is_some()) {
             return Ok(None);
         }
-        let filter = MESSAGES.equal([id(room.bytes()).into(), true.into()]).within(None, Some((last_seq as i64).into()));
-        let found: Vec<EventDoc> = link.many(filter, true, WORD_BLOCK_MESSAGES as usize).await?;
+        let found = history::newest(link, room, last_seq, WORD_BLOCK_MESSAGES as usize).await?;
         let mut messages = Messages::default();
-        for (expected, doc) in (first_of(block)..).zip(found.into_iter().rev()) {
-            let (record, now) = doc.into_parts()?;
+        for (expected, (record, now)) in (first_of(block)..).zip(found.into_iter().rev()) {
             if record.event.head.message_no != expected {
                 return Err(Fault::Corrupt(format!("message {expected} of room {room} is missing")));
             }

@@ -1,24 +1,22 @@
 //! Search: a walk down the messages of a room, block by block ([`super::index`]). The words of a block say which of its messages are looked
 //! at; those of a block that is not indexed (yet) are looked at all. Bounded: a query that has done enough says where to go on.
 
-use super::documents::EventDoc;
 use super::fault::Fault;
 use super::gather::Unindexed;
 use super::history;
-use super::ids::{block_id, id};
+use super::ids::block_id;
 use super::index::{BlockDoc, Indexed};
 use super::link::Link;
 use super::projection::{Logged, read_events};
-use super::queries::{BLOCK, MESSAGES};
+use super::queries::BLOCK;
 use super::query;
 use crate::limits::{
     HISTORY_PAGE_BYTES_MAX, MONGO_SEARCH_BLOCKS_LOT_MAX, MONGO_SEARCH_BLOCKS_LOT_MIN, SEARCH_BLOCKS_MAX,
     SEARCH_INDEX_BYTES_MAX, SEARCH_MESSAGES_MAX, WORD_BLOCK_MESSAGES,
 };
+use crate::store::SearchQuery;
 use crate::store::blocks::{self, Places, first_of, place_of};
 use crate::store::shown::{FrameList, Sight};
-use crate::store::words::words_of;
-use crate::store::{SearchQuery, StoreError};
 use client_protocol::chat::{Message, SearchPage};
 use client_protocol::limits::SEARCH_PAGE_MAX;
 use client_protocol::tail::EmptyTail;
@@ -81,7 +79,7 @@ impl Page<'_> {
     async fn walk(&mut self, top: u64) -> Result<u64, Fault> {
         // The newest of a room are not indexed yet, and are looked at next.
         let count = if self.query.before == 0 { WORD_BLOCK_MESSAGES as usize } else { 1 };
-        let newest = self.messages_up_to(top, count).await?;
+        let newest = history::newest(self.link, self.query.room, top, count).await?;
         let Some((record, _)) = newest.first() else { return Ok(0) };
         let (mut number, mut top) = (record.event.head.message_no, record.event.head.seq);
         let mut newest = Some(newest);
@@ -97,7 +95,7 @@ impl Page<'_> {
                     let count = usize::from(last) + 1;
                     let mut messages = match at_hand.filter(|messages| messages.len() >= count) {
                         Some(messages) => messages,
-                        None => self.messages_up_to(top, count).await?,
+                        None => history::newest(self.link, self.query.room, top, count).await?,
                     };
                     messages.truncate(count);
                     let first_seq = self.first_seq(number, last, &messages)?;
@@ -119,14 +117,6 @@ impl Page<'_> {
         }
         // What stands before the lowest message that was looked at.
         Ok(top + 1)
-    }
-
-    /// The newest messages at or below `top`, newest first.
-    async fn messages_up_to(&self, top: u64, count: usize) -> Result<Vec<Logged>, Fault> {
-        let filter = MESSAGES.equal([id(self.query.room.bytes()).into(), true.into()]);
-        let filter = filter.within(None, Some((top as i64).into()));
-        let found: Vec<EventDoc> = self.link.many(filter, true, count).await?;
-        Ok(found.into_iter().map(EventDoc::into_parts).collect::<Result<_, StoreError>>()?)
     }
 
     /// The seq of the first message of a block, where these are its messages from message `number` at place `last` down.
@@ -178,10 +168,7 @@ impl Page<'_> {
     /// Looks at messages, newest first; answers where to go on if the search is to end here.
     async fn look_at(&mut self, found: Vec<Logged>, is_indexed: bool) -> Result<Option<u64>, Fault> {
         // The index knows a message by the words that it has now, also where the viewer sees it as it was.
-        let is_wanted_now = |(_, now): &Logged| {
-            let later = now.as_ref().filter(|now| now.as_of > self.sight.last_seq).and_then(|now| now.body.as_ref());
-            is_indexed || later.is_none_or(|body| self.query.wanted.matches(&words_of(body)))
-        };
+        let is_wanted_now = |(_, now): &Logged| is_indexed || self.query.wanted.finds_later(now.as_ref(), &self.sight);
         let wanted_now: Vec<bool> = found.iter().map(is_wanted_now).collect();
         let found = history::limited(self.link, self.query.room, found, &self.sight).await?;
         for (logged, is_wanted_now) in found.into_iter().zip(wanted_now) {

@@ -34,6 +34,20 @@ pub(super) fn message(seq: u64, message_no: u64, text: &str) -> Record {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// All documents of a collection, by id.
+async fn documents(link: &Link, collection: Collection) -> Vec<Document> {
+    let mut cursor = link.collection::<Document>(collection).find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+    let mut found = Vec::new();
+    while cursor.advance().await.unwrap() {
+        found.push(cursor.deserialize_current().unwrap());
+    }
+    found
+}
+
 /// An open store and what it says.
 struct Rig {
     store: MongoStore,
@@ -108,7 +122,7 @@ fn assert_healed(rig: &Rig, room: RoomId, what: &str) {
     let records = rig.log(room);
     let mut model = Model::new(room);
     records.iter().for_each(|record| model.fold(&record.event));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let row = runtime.block_on(rig.store.room(room)).unwrap();
@@ -152,7 +166,7 @@ fn a_crash_before_every_write_heals_without_a_visitor() {
         }
         rig.crash();
         let rig = Rig::open(&database.uri, folder.path());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = runtime();
         // What the sweep after a start does, and nobody else.
         for room in runtime.block_on(rig.store.dirty_rooms()).unwrap() {
             assert!(matches!(rig.read(Read::Room { room }), Found::Room(_)));
@@ -187,7 +201,7 @@ fn rooms_of_a_node_that_is_gone_are_looked_after() {
     let mut log = Log::new(room(1));
     let records = vec![log.record(user(1), created(GROUP, "group", &[user(2)]))];
     assert_eq!(other.append(log.room, 1, records), AppendThen::Done);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let dirty = || runtime.block_on(rig.store.dirty_rooms()).unwrap();
     assert_eq!(dirty(), [], "its node is alive");
     let node = i64::from(other.store.meta().node.0);
@@ -252,7 +266,7 @@ fn rows_that_wait_are_written_also_while_a_room_is_busy() {
     let database = mongo_server::database();
     let (mine, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (rig, other) = (Rig::open(&database.uri, mine.path()), Rig::open(&database.uri, theirs.path()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let mut log = Log::new(room(1));
     let head = |rig: &Rig| runtime.block_on(rig.store.room(room(1))).unwrap().map_or(0, |row| row.head);
     let records = vec![log.record(user(1), created(GROUP, "group", &[]))];

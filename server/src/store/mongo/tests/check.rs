@@ -4,16 +4,6 @@ use super::*;
 use client_protocol::room::role;
 use mongodb::bson::Bson;
 
-/// All documents of a collection, by id.
-async fn documents(link: &Link, collection: Collection) -> Vec<Document> {
-    let mut cursor = link.collection::<Document>(collection).find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
-    let mut found = Vec::new();
-    while cursor.advance().await.unwrap() {
-        found.push(cursor.deserialize_current().unwrap());
-    }
-    found
-}
-
 const OF_ROOMS: [Collection; 4] = [Collection::Events, Collection::Rooms, Collection::Members, Collection::Marks];
 
 async fn all(link: &Link) -> Vec<Vec<Document>> {
@@ -47,7 +37,7 @@ fn a_check_finds_and_mends_every_projection() {
     // Then rows that wait are written.
     rig.store.close();
     let rig = Rig::open(&database.uri, folder.path());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     let (group, own) = (room(1), RoomId::self_log(user(2)));
     let check = |room, mend| runtime.block_on(rig.store.check(room, mend)).unwrap();
     assert_eq!((check(group, false).count, check(own, false).count), (0, 0));

@@ -14,10 +14,6 @@ fn filled() -> (Log, Vec<Record>) {
     (log, records)
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
 impl Rig {
     fn done(&self, log: &mut Log, actor: UserId, body: EventBody) {
         let record = log.record(actor, body);
@@ -35,16 +31,8 @@ impl Rig {
 
     /// The documents of the index, as they are stored.
     fn blocks(&self) -> Vec<Document> {
-        let link = Arc::clone(&self.store.shared.link);
-        let find = async move {
-            let mut cursor = link.collection::<Document>(Collection::Words).find(doc! {}).sort(doc! { "_id": 1 }).await?;
-            let mut found = Vec::new();
-            while cursor.advance().await? {
-                found.push(cursor.deserialize_current()?);
-            }
-            Ok::<_, mongodb::error::Error>(found)
-        };
-        self.store.shared.handle.block_on(find).unwrap()
+        let link = &self.store.shared.link;
+        self.store.shared.handle.block_on(documents(link, Collection::Words))
     }
 
     /// The words of the first block, once it is indexed.
