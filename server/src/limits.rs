@@ -48,6 +48,8 @@ pub const RECEIVE_WINDOW: Duration = Duration::from_millis(16);
 pub const RECEIVE_INTERVAL: Duration = Duration::from_millis(1);
 /// Transmissions of one connection before others have their turn.
 pub const TRANSMITS_PER_TURN_MAX: usize = 16;
+/// Packets that are handed to the system in one call.
+pub const UDP_PACKETS_BATCH_MAX: usize = 32;
 /// Transmissions that wait for the system to take packets again; connections say nothing more meanwhile.
 pub const UDP_PACKETS_UNSENT_MAX: usize = 256;
 /// Bytes that the kernel is asked to keep for the UDP socket, in either direction.
@@ -274,6 +276,8 @@ pub const MONGO_CALL_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub const MONGO_TURN_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The time that the database is asked to spend on one command at most.
 pub const MONGO_SERVER_TIME: Duration = Duration::from_millis(1_200);
+/// The same for a command whose answer has no limit, and comes in several pieces: all members of a room.
+pub const MONGO_ALL_SERVER_TIME: Duration = Duration::from_secs(4);
 /// The time to reach a server at all, and to find one that takes writes.
 pub const MONGO_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The time in which a start must have reached the database.

@@ -81,7 +81,7 @@ async fn compare(link: &Link, room: RoomId) -> Result<(Check, Option<u64>, Optio
     let members = projection::read_members(link, room).await?;
     let (first, last) = pairs_of(room.bytes());
     let marks = match row.as_ref().is_some_and(|row| row.kind == kind::SELF) {
-        true => link.many(MARKS.equal([]).within(Some(first.into()), Some(last.into())), false, usize::MAX).await?,
+        true => link.all(MARKS.equal([]).within(Some(first.into()), Some(last.into()))).await?,
         false => Vec::new(),
     };
     let stored = Stored { row, members, marks };

@@ -9,7 +9,8 @@ use super::fault::{Fault, are_duplicates};
 use super::late::LateRows;
 use super::queries::{Collection, Filter};
 use crate::limits::{
-    MONGO_CALL_TIMEOUT, MONGO_FINDS_MAX, MONGO_OPEN_TIMEOUT, MONGO_SERVER_TIME, MONGO_TURN_TIMEOUT, MONGO_UPDATES_MAX,
+    MONGO_ALL_SERVER_TIME, MONGO_CALL_TIMEOUT, MONGO_FINDS_MAX, MONGO_OPEN_TIMEOUT, MONGO_SERVER_TIME, MONGO_TURN_TIMEOUT,
+    MONGO_UPDATES_MAX,
 };
 use crate::store::StoreError;
 use futures_util::future::try_join_all;
@@ -189,8 +190,14 @@ impl Link {
             }
             return Ok(found);
         }
+        let order = filter.shape.order(descending);
         let server_limit = i64::try_from(limit).ok().filter(|limit| *limit > 0);
-        self.find(filter, descending, limit, server_limit, |_| true).await
+        self.find(filter, order, limit, server_limit, |_| true).await
+    }
+
+    /// All documents of a filter, in any order: servers that would sort them one by one need not.
+    pub(super) async fn all<T: DeserializeOwned + Send + Sync>(&self, filter: Filter<'_>) -> Result<Vec<T>, Fault> {
+        self.find(filter, None, usize::MAX, None, |_| true).await
     }
 
     /// As [`Self::many`], of those that `wanted` takes among the first `looked_at`.
@@ -202,22 +209,23 @@ impl Link {
         looked_at: usize,
         wanted: impl FnMut(&T) -> bool,
     ) -> Result<Vec<T>, Fault> {
-        self.find(filter, descending, limit, i64::try_from(looked_at).ok(), wanted).await
+        let order = filter.shape.order(descending);
+        self.find(filter, order, limit, i64::try_from(looked_at).ok(), wanted).await
     }
 
     async fn find<T: DeserializeOwned + Send + Sync>(
         &self,
         filter: Filter<'_>,
-        descending: bool,
+        order: Option<Document>,
         limit: usize,
         server_limit: Option<i64>,
         mut wanted: impl FnMut(&T) -> bool,
     ) -> Result<Vec<T>, Fault> {
         let collection = self.collection::<T>(filter.shape.collection);
-        let order = filter.shape.order(descending);
         let projection = filter.shape.projection();
+        let server_time = server_limit.map_or(MONGO_ALL_SERVER_TIME, |_| MONGO_SERVER_TIME);
         let find = async {
-            let mut find = collection.find(filter.document()).max_time(MONGO_SERVER_TIME);
+            let mut find = collection.find(filter.document()).max_time(server_time);
             if let Some(order) = order {
                 find = find.sort(order);
             }

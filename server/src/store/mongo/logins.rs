@@ -223,7 +223,7 @@ pub(super) async fn end_one(link: &Link, user: UserId, login: SessionId) -> Resu
 
 /// Ends all logins of a user.
 pub(super) async fn end_all(link: &Link, user: UserId) -> Result<(), Fault> {
-    let found: Vec<LoginDoc> = link.many(LOGINS_OF_USER.equal([id(user.bytes()).into()]), false, usize::MAX).await?;
+    let found: Vec<LoginDoc> = link.all(LOGINS_OF_USER.equal([id(user.bytes()).into()])).await?;
     for login in found {
         end(link, &login.id).await?;
     }

@@ -72,7 +72,7 @@ async fn names_now(link: &Link, user: UserId) -> Result<BTreeSet<String>, Fault>
 async fn remove_others(link: &Link, user: UserId, names: &BTreeSet<String>) -> Result<(), Fault> {
     let wanted: BTreeSet<String> = names.iter().map(|name| name_id(name, user)).collect();
     let attempt = async || {
-        let stored: Vec<NameDoc> = link.many(NAMES_OF_USER.equal([id(user.bytes()).into()]), false, usize::MAX).await?;
+        let stored: Vec<NameDoc> = link.all(NAMES_OF_USER.equal([id(user.bytes()).into()])).await?;
         let old: Vec<Bson> =
             stored.into_iter().filter(|name| !wanted.contains(&name.id)).map(|name| name.id.into()).collect();
         if !old.is_empty() {

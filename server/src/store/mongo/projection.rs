@@ -71,7 +71,7 @@ const fn is_about_members(body: &EventBody) -> bool {
 pub(super) async fn read_members(link: &Link, room: RoomId) -> Result<Members, Fault> {
     let (first, last) = pairs_of(room.bytes());
     let filter = MEMBERS.equal([]).within(Some(first.into()), Some(last.into()));
-    let found: Vec<MemberDoc> = link.many(filter, false, usize::MAX).await?;
+    let found: Vec<MemberDoc> = link.all(filter).await?;
     let rows = found.into_iter().map(|doc| MemberRow::try_from(doc).map(|row| (row.user, row)));
     Ok(rows.collect::<Result<_, _>>()?)
 }
