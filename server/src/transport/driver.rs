@@ -120,6 +120,7 @@ impl Driver {
             core.dirty.set(false);
             self.pump(&core, now);
         }
+        self.socket.flush();
         // The list keeps its room.
         let mut late = self.shared.dirty.borrow_mut();
         if late.is_empty() {

@@ -7,6 +7,7 @@
 //! [`endpoint`] is where connections come in; [`socket`] reads and writes packets; [`driver`] moves them to and from connections; [`connection`] and
 //! [`stream`] are what the edge holds.
 
+mod batch;
 pub mod connection;
 mod driver;
 mod endpoint;

@@ -1,5 +1,6 @@
 //! The UDP socket: packets in and out, many at a time where the system can.
 
+use super::batch::{self, Batch};
 use crate::limits::UDP_PACKETS_UNSENT_MAX;
 use quinn_proto::{EcnCodepoint, Transmit};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
@@ -29,6 +30,8 @@ pub(super) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     buffers: Vec<u8>,
+    /// What leaves with the next [`Socket::flush`].
+    batch: Batch,
     unsent: VecDeque<Unsent>,
 }
 
@@ -37,7 +40,13 @@ impl Socket {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
         let io = UdpSocket::from_std(socket)?;
-        Ok(Self { io, state, buffers: vec![0; RECEIVE_BYTES * BATCH_SIZE], unsent: VecDeque::new() })
+        Ok(Self {
+            io,
+            state,
+            buffers: vec![0; RECEIVE_BYTES * BATCH_SIZE],
+            batch: Batch::default(),
+            unsent: VecDeque::new(),
+        })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -88,12 +97,46 @@ impl Socket {
         self.unsent.len() < UDP_PACKETS_UNSENT_MAX
     }
 
-    /// Sends `transmit`, whose bytes these are; keeps it for later where the system takes nothing now. Packets may get lost anyway: one that
-    /// cannot be sent at all is logged by the library and counts as lost.
+    /// Sends `transmit`, whose bytes these are, with others at the next [`Socket::flush`]; keeps it for later where the system takes nothing
+    /// now. Packets may get lost anyway: one that cannot be sent at all is logged by the library and counts as lost.
     pub(super) fn send(&mut self, transmit: Transmit, bytes: &[u8]) {
-        if !self.unsent.is_empty() || !self.send_now(&transmit, bytes) {
-            self.unsent.push_back(Unsent { transmit, bytes: bytes.to_vec() });
+        // Packets of one connection that were joined for the system to split have a call of their own.
+        let joined = transmit.segment_size.is_some();
+        if joined || self.batch.is_full() {
+            self.flush();
         }
+        if !self.unsent.is_empty() || (joined && !self.send_now(&transmit, bytes)) {
+            self.unsent.push_back(Unsent { transmit, bytes: bytes.to_vec() });
+        } else if !joined {
+            self.batch.push(transmit, bytes);
+        }
+    }
+
+    /// Sends what has gathered.
+    pub(super) fn flush(&mut self) {
+        let mut sent = 0;
+        while sent < self.batch.len() {
+            // A single packet is not worth more than a plain call. Where several together are refused, the first one's fault is found, and
+            // told, alone.
+            let together = match self.batch.len() - sent {
+                1 => Ok(0),
+                _ => self.io.try_io(Interest::WRITABLE, || batch::send(&self.io, &self.batch, sent)),
+            };
+            match together {
+                Ok(count) if count > 0 => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(_) | Err(_) => {
+                    let (transmit, bytes) = self.batch.packet(sent);
+                    if !self.send_now(transmit, bytes) {
+                        break;
+                    }
+                    sent += 1;
+                }
+            }
+        }
+        let waiting = self.batch.take_from(sent).map(|(transmit, bytes)| Unsent { transmit, bytes: bytes.to_vec() });
+        self.unsent.extend(waiting);
+        self.batch.clear();
     }
 
     /// Sends what the system did not take before, as far as it takes it now.

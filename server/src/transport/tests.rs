@@ -1,5 +1,7 @@
 //! The endpoint against quinn's clients, over loopback.
 
+mod batch;
+
 use super::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt, WriteError};
 use bytes::Bytes;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
