@@ -129,7 +129,7 @@ pub const LATE: Duration = Duration::from_millis(100);
 /// A rate at which a larger part of what was due comes late, or never, is too much.
 pub const LATE_PART_MAX: f64 = 0.01;
 /// Members of a room up to which its saturation can be found: Starling hands out what is said in larger ones over up to twice [`LATE`].
-pub const RAMP_MEMBERS_MAX: u32 = 400;
+pub const RAMP_MEMBERS_MAX: u32 = 330;
 /// Halvings between the last rate of a ramp that was kept up with and the first that was not.
 pub const RAMP_BISECTIONS: u32 = 3;
 /// Deliveries a second above which a ramp ends.

@@ -18,6 +18,9 @@ pub const APPEND_GATHER_US_MAX: u64 = 50_000;
 pub const APPEND_CONFLICTS_MAX: u32 = 3;
 /// Sends (session, frame) in one hand-over to an edge.
 pub const SLOT_SENDS_MAX: usize = 256;
+/// Events of one flush after which packets are full: where more would come together, a room is flushed earlier, after half of its interval
+/// at the earliest.
+pub const FLUSH_EVENTS_FULL: u64 = 16;
 /// A room with more readers than go into one hand-over is handed out over its flush interval, in pieces, so that others do not wait
 /// behind it: so many readers are served at once, the others as time goes by.
 pub const FLUSH_PIECE_READERS_MIN: usize = 64;

@@ -162,6 +162,8 @@ pub struct Subscribers {
     pub flushed_us: u64,
     /// When the pass under way began, monotonic microseconds.
     pub pass_us: u64,
+    /// How much was said lately: events a second between the last two passes that had some.
+    pub events_per_s: u64,
     /// When the next flush is due, while one is queued.
     pub due_us: Option<u64>,
 }

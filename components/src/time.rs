@@ -53,7 +53,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            flush_us_per_reader: 250,
+            flush_us_per_reader: 300,
             flush_us_max: 200_000,
             user_rate: 50.0,
             user_burst: 200.0,

@@ -19,7 +19,8 @@ use client_protocol::{Code, RoomId, ServerFrame};
 use components::catch_up::{CatchUp, Page, Pages};
 use components::edge::{SessionHandle, Slot};
 use components::limits::{
-    FLUSH_PIECE_READERS_MIN, FLUSH_PIECE_US, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX, SLOT_SESSION_BYTES_MAX,
+    FLUSH_EVENTS_FULL, FLUSH_PIECE_READERS_MIN, FLUSH_PIECE_US, SLOT_CHUNKS_PER_SESSION_MAX, SLOT_SENDS_MAX,
+    SLOT_SESSION_BYTES_MAX,
 };
 use components::room::{HotLog, Room, RoomIndex, RoomState, Subscriber, Subscribers};
 use components::rows::membership;
@@ -73,9 +74,26 @@ pub(crate) fn queue_next_flush(
     }
 }
 
-/// A room's flush interval grows with its audience.
+/// A room's flush interval grows with its audience, and shrinks where so much is said that packets are full anyway: waiting longer saves
+/// nothing then. A room that is handed out in pieces takes its whole interval for that.
 fn interval_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
-    (subscribers.list.len() as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max)
+    let readers = subscribers.list.len();
+    let longest = (readers as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max);
+    let events = subscribers.events_per_s.saturating_mul(longest) / 1_000_000;
+    if readers > SLOT_SENDS_MAX || events <= FLUSH_EVENTS_FULL {
+        return longest;
+    }
+    (longest * FLUSH_EVENTS_FULL / events).max(longest / 2)
+}
+
+/// Takes in how much was said since the pass before.
+fn note_rate(subscribers: &mut Subscribers, head: u64, now_us: u64) {
+    let events = head.saturating_sub(subscribers.pass_head);
+    let elapsed_us = now_us.saturating_sub(subscribers.pass_us);
+    // Readers who have to catch up have the room looked at without anything new. The first pass says nothing yet.
+    if subscribers.pass_us > 0 && events > 0 && elapsed_us > 0 {
+        subscribers.events_per_s = events.saturating_mul(1_000_000) / elapsed_us;
+    }
 }
 
 /// When the next flush of a room can be, going by the last one.
@@ -222,6 +240,7 @@ impl Flushing<'_, '_> {
         let mut last = None;
         let mut at = std::mem::take(&mut subscribers.resume_at).min(subscribers.list.len());
         if at == 0 {
+            note_rate(subscribers, state.row.head, now_us);
             (subscribers.pass_us, subscribers.pass_head, subscribers.pass_served) = (now_us, state.row.head, 0);
         }
         let by_now = readers_by_now(subscribers, now_us, &self.node.tuning);

@@ -43,7 +43,7 @@ fn a_lone_event_leaves_at_once_and_the_next_waits_for_its_turn() {
     s.tick();
     assert_eq!(s.last_sends, 200);
     s.post(a, room, "second");
-    s.advance(45);
+    s.advance(55);
     assert_eq!(s.client(readers[0]).texts(room), ["first"]);
     s.post(a, room, "third");
     s.advance(6);
@@ -57,11 +57,11 @@ fn what_is_said_before_a_rooms_next_flush_is_appended_together() {
     let (a, room, readers, appends) = room_just_flushed(&mut s);
     let requests = ["second", "third", "fourth"].map(|text| {
         let request = s.post(a, room, text);
-        s.advance(10);
+        s.advance(13);
         request
     });
-    assert_eq!(s.store.appends, appends, "35 ms after the flush");
-    s.advance(8);
+    assert_eq!(s.store.appends, appends, "44 ms after the flush");
+    s.advance(9);
     assert_eq!(s.store.appends, appends + 1, "10 ms before the next one");
     assert!(requests.iter().all(|&request| s.code(request) == Code::Ok));
     let last = s.post(a, room, "fifth");
@@ -70,6 +70,31 @@ fn what_is_said_before_a_rooms_next_flush_is_appended_together() {
     s.advance(8);
     assert_eq!(s.client(readers[7]).texts(room), ["first", "second", "third", "fourth", "fifth"]);
     assert_eq!(s.client(readers[7]).event_frames, 2);
+}
+
+/// How often a reader of a room of 200 gets something within 600 ms in which somebody speaks every `every_ms`.
+fn flushes_in_600_ms(every_ms: u64) -> u64 {
+    let tuning = Tuning { user_burst: 1e9, room_burst: 1e9, ..Tuning::default() };
+    let mut s = Scenario::with(tuning, |_| {});
+    let (a, room, readers) = room_with_readers(&mut s, 200);
+    let speak = |s: &mut Scenario| {
+        for n in 0..600 / every_ms {
+            s.post(a, room, &n.to_string());
+            s.advance(every_ms);
+        }
+    };
+    speak(&mut s);
+    let before = s.client(readers[0]).event_frames;
+    speak(&mut s);
+    s.client(readers[0]).event_frames - before
+}
+
+#[test]
+fn a_room_in_which_much_is_said_is_flushed_earlier() {
+    assert!((9..=11).contains(&flushes_in_600_ms(10)), "every 60 ms");
+    assert!((18..=21).contains(&flushes_in_600_ms(1)), "every 30 ms: sixteen events come in less");
+    // Twenty events would come in 60 ms.
+    assert!((11..=15).contains(&flushes_in_600_ms(3)), "every 48 ms");
 }
 
 #[test]
@@ -81,7 +106,7 @@ fn a_new_reader_does_not_make_a_room_wait_longer() {
     let late = s.connect_device(s.client(readers[0]).user, 2);
     s.subscribe(late, room, LIVE);
     assert_eq!(s.store.appends, appends, "it waits still");
-    s.advance(14);
+    s.advance(24);
     assert_eq!((s.store.appends, s.code(waits)), (appends + 1, Code::Ok), "10 ms before the flush that was to be");
 }
 

@@ -151,8 +151,8 @@ settings! {
             "Commands a second that a room takes for long", |c, t| put(&mut c.room_rate, within(t, 0.1..=1e6));
         room_burst, "STARLING_ROOM_BURST", "NUMBER", "4000", "a number, 1 to 1000000",
             "Commands that a room takes at once", |c, t| put(&mut c.room_burst, within(t, 1.0..=1e6));
-        flush_us_per_reader, "STARLING_FLUSH_US_PER_READER", "MICROSECONDS", "250", "a number of microseconds, 0 to 10000",
-            "A room's flush interval for each of its readers; where it is longer than 10 ms, acks wait with it, 50 ms at most",
+        flush_us_per_reader, "STARLING_FLUSH_US_PER_READER", "MICROSECONDS", "300", "a number of microseconds, 0 to 10000",
+            "A room's flush interval for each of its readers, down to half of it where much is said; where it is longer than 10 ms, acks wait with it, 50 ms at most",
             |c, t| put(&mut c.flush_us_per_reader, within(t, 0..=10_000));
         flush_us_max, "STARLING_FLUSH_US_MAX", "MICROSECONDS", "200000", "a number of microseconds, 0 to 1000000",
             "The longest flush interval of a room", |c, t| put(&mut c.flush_us_max, within(t, 0..=1_000_000));
