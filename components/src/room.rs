@@ -162,8 +162,10 @@ pub struct Subscribers {
     pub flushed_us: u64,
     /// When the pass under way began, monotonic microseconds.
     pub pass_us: u64,
-    /// How much was said lately: events a second between the last two passes that had some.
+    /// How much was said lately, events a second.
     pub events_per_s: u64,
+    /// From when on that is counted anew, monotonic microseconds, and the head of the log then.
+    pub counted: (u64, u64),
     /// When the next flush is due, while one is queued.
     pub due_us: Option<u64>,
 }

@@ -276,8 +276,10 @@ pub const MONGO_CALL_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub const MONGO_TURN_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The time that the database is asked to spend on one command at most.
 pub const MONGO_SERVER_TIME: Duration = Duration::from_millis(1_200);
-/// The same for a command whose answer has no limit, and comes in several pieces: all members of a room.
-pub const MONGO_ALL_SERVER_TIME: Duration = Duration::from_secs(4);
+/// The same for all members of a room, which come in several pieces.
+pub const MONGO_MEMBERS_SERVER_TIME: Duration = Duration::from_secs(4);
+/// The time in which a room is read for the world, with all its members. Who asked for it has been answered before, if it takes long.
+pub const MONGO_ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time to reach a server at all, and to find one that takes writes.
 pub const MONGO_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The time in which a start must have reached the database.
@@ -296,6 +298,8 @@ pub const MONGO_NODES_MAX: usize = 10_000;
 pub const MONGO_CONNECTIONS_MAX: u32 = 32;
 /// Documents of one insert. There are servers of the protocol that go on with the next hundred where an ordered insert should end.
 pub const MONGO_INSERT_EVENTS_MAX: usize = 100;
+/// Documents of one piece of an answer.
+pub const MONGO_FIND_BATCH: u32 = 1_000;
 /// Finds that are under way at a time for one question, where the server has to be asked for each id.
 pub const MONGO_FINDS_MAX: usize = 8;
 /// Events of one batch of appends.
@@ -359,5 +363,6 @@ pub const MONGO_DIRTY_ROOMS_MAX: usize = 1_000_000;
 
 const _: () = assert!(MONGO_TURN_TIMEOUT.as_millis() < MONGO_CALL_TIMEOUT.as_millis());
 const _: () = assert!(MONGO_SERVER_TIME.as_millis() < MONGO_CALL_TIMEOUT.as_millis());
+const _: () = assert!(MONGO_MEMBERS_SERVER_TIME.as_millis() < MONGO_ROOM_TIMEOUT.as_millis());
 const _: () = assert!(MONGO_CALL_TIMEOUT.as_millis() < client_protocol::limits::REQUEST_TIMEOUT_MS as u128);
 const _: () = assert!(MONGO_ROW_LATE.as_millis() < MONGO_ROW_LATE_MAX.as_millis());

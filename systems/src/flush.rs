@@ -1,7 +1,8 @@
 //! Flush: fills the slot of the edge, from the outbox and from each session's cursor to the head of its rooms.
 //!
 //! A session is a cursor; there are no outboxes of messages for sessions. A room's flush interval grows with its audience, since packets, not
-//! messages, are what delivery costs: a lone event leaves at once, what follows waits until `readers x flush_us_per_reader` has passed.
+//! messages, are what delivery costs: a lone event leaves at once, what follows waits until `readers x flush_us_per_reader` has passed, or
+//! less where packets are full anyway.
 
 use crate::catch_up::{self, ask_for_pages, attach_pages, page_of};
 use crate::hot_log;
@@ -74,25 +75,32 @@ pub(crate) fn queue_next_flush(
     }
 }
 
+/// The flush interval of a room in which little is said.
+fn longest_interval_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
+    (subscribers.list.len() as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max)
+}
+
 /// A room's flush interval grows with its audience, and shrinks where so much is said that packets are full anyway: waiting longer saves
 /// nothing then. A room that is handed out in pieces takes its whole interval for that.
 fn interval_us(subscribers: &Subscribers, tuning: &Tuning) -> u64 {
-    let readers = subscribers.list.len();
-    let longest = (readers as u64 * tuning.flush_us_per_reader).min(tuning.flush_us_max);
+    let longest = longest_interval_us(subscribers, tuning);
     let events = subscribers.events_per_s.saturating_mul(longest) / 1_000_000;
-    if readers > SLOT_SENDS_MAX || events <= FLUSH_EVENTS_FULL {
+    if subscribers.list.len() > SLOT_SENDS_MAX || events <= FLUSH_EVENTS_FULL {
         return longest;
     }
     (longest * FLUSH_EVENTS_FULL / events).max(longest / 2)
 }
 
-/// Takes in how much was said since the pass before.
-fn note_rate(subscribers: &mut Subscribers, head: u64, now_us: u64) {
-    let events = head.saturating_sub(subscribers.pass_head);
-    let elapsed_us = now_us.saturating_sub(subscribers.pass_us);
-    // Readers who have to catch up have the room looked at without anything new. The first pass says nothing yet.
-    if subscribers.pass_us > 0 && events > 0 && elapsed_us > 0 {
+/// Takes in how much was said lately. The room is looked at also for single readers who come or catch up: what is counted spans half an
+/// interval or more, and begins and ends with events.
+fn note_rate(subscribers: &mut Subscribers, head: u64, now_us: u64, tuning: &Tuning) {
+    let (counted_us, counted_head) = subscribers.counted;
+    let (events, elapsed_us) = (head.saturating_sub(counted_head), now_us.saturating_sub(counted_us));
+    if counted_us == 0 {
+        subscribers.counted = (now_us, head);
+    } else if events > 0 && elapsed_us > 0 && elapsed_us >= longest_interval_us(subscribers, tuning) / 2 {
         subscribers.events_per_s = events.saturating_mul(1_000_000) / elapsed_us;
+        subscribers.counted = (now_us, head);
     }
 }
 
@@ -240,7 +248,7 @@ impl Flushing<'_, '_> {
         let mut last = None;
         let mut at = std::mem::take(&mut subscribers.resume_at).min(subscribers.list.len());
         if at == 0 {
-            note_rate(subscribers, state.row.head, now_us);
+            note_rate(subscribers, state.row.head, now_us, &self.node.tuning);
             (subscribers.pass_us, subscribers.pass_head, subscribers.pass_served) = (now_us, state.row.head, 0);
         }
         let by_now = readers_by_now(subscribers, now_us, &self.node.tuning);

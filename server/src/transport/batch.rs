@@ -102,7 +102,7 @@ mod linux {
         }
         // SAFETY: every header points at an address, a vector and control messages in `parts` and `vectors`, which outlive the call and are
         // not moved after the pointers were taken; each vector covers bytes of the batch, which is borrowed. The lengths are those of
-        // what is pointed at. The system reads all of that and writes `msg_len` of headers only, which are ours and mutable.
+        // what is pointed at, and control messages are aligned as `cmsghdr`. The system reads all of that and writes `msg_len` of headers only, which are ours and mutable.
         let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), headers.len() as _, 0) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }

@@ -234,6 +234,10 @@ impl Driver {
 
 /// Routes one packet.
 fn take_packet(shared: &Rc<Shared>, now: Instant, meta: &quinn_udp::RecvMeta, bytes: BytesMut) {
+    // A forged packet: nobody can be answered there, and the system's refusal would be taken for one of joined packets.
+    if meta.addr.port() == 0 {
+        return;
+    }
     let mut response = Vec::new();
     let routed = shared.proto.borrow_mut().handle(now, meta.addr, meta.dst_ip, socket::ecn(meta), bytes, &mut response);
     match routed {

@@ -114,11 +114,12 @@ impl Socket {
 
     /// Sends what has gathered.
     pub(super) fn flush(&mut self) {
-        let mut sent = 0;
+        let (mut sent, mut refused) = (0, false);
         while sent < self.batch.len() {
-            // A single packet is not worth more than a plain call. Where several together are refused, the first one's fault is found, and
-            // told, alone.
+            // A single packet is not worth more than a plain call. Where several together are refused, each goes alone: faults are found,
+            // and told, so.
             let together = match self.batch.len() - sent {
+                _ if refused => Ok(0),
                 1 => Ok(0),
                 _ => self.io.try_io(Interest::WRITABLE, || batch::send(&self.io, &self.batch, sent)),
             };
@@ -126,6 +127,7 @@ impl Socket {
                 Ok(count) if count > 0 => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Ok(_) | Err(_) => {
+                    refused = true;
                     let (transmit, bytes) = self.batch.packet(sent);
                     if !self.send_now(transmit, bytes) {
                         break;

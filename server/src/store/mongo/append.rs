@@ -12,6 +12,7 @@ use super::projection::{Cached, Logged, advance};
 use super::queries::{Collection, DIRTY, ROOM};
 use super::update::Statement;
 use super::writes::Writes;
+use crate::limits::MONGO_CALL_TIMEOUT;
 use client_protocol::RoomId;
 use components::edge::{AppendReply, AppendRequest, AppendThen, StoreReply};
 use components::rows::RoomRow;
@@ -218,7 +219,10 @@ async fn project(link: &Link, whole: Vec<Open>) -> Result<Vec<Open>, Vec<Open>> 
         folds.push(async move {
             let cached = open.cached.take().unwrap_or_else(|| Cached::empty(open.room()));
             let before = cached.row.clone();
-            let folded = advance(link, cached, &open.logged()).await;
+            // Those that are ready do not wait for a large room.
+            let late = |_| Err(Fault::NotDone("what the events are folded onto takes long to read".to_owned()));
+            let logged = open.logged();
+            let folded = tokio::time::timeout(MONGO_CALL_TIMEOUT, advance(link, cached, &logged)).await.unwrap_or_else(late);
             (open, before, folded)
         });
     }

@@ -15,7 +15,7 @@ use super::query;
 use super::read::log_piece;
 use super::retry::Pauses;
 use super::update::{Statement, document};
-use crate::limits::{CHECK_ROUNDS_MAX, DUMP_PAGE_ITEMS, MONGO_ROW_LATE_MAX};
+use crate::limits::{CHECK_ROUNDS_MAX, DUMP_PAGE_ITEMS, MONGO_MEMBERS_SERVER_TIME, MONGO_ROW_LATE_MAX};
 use crate::store::blocks::{complete, completed_by};
 use crate::store::check::{Folded, RoomCheck};
 use client_protocol::room::kind;
@@ -81,7 +81,7 @@ async fn compare(link: &Link, room: RoomId) -> Result<(Check, Option<u64>, Optio
     let members = projection::read_members(link, room).await?;
     let (first, last) = pairs_of(room.bytes());
     let marks = match row.as_ref().is_some_and(|row| row.kind == kind::SELF) {
-        true => link.all(MARKS.equal([]).within(Some(first.into()), Some(last.into()))).await?,
+        true => link.all(MARKS.equal([]).within(Some(first.into()), Some(last.into())), MONGO_MEMBERS_SERVER_TIME).await?,
         false => Vec::new(),
     };
     let stored = Stored { row, members, marks };

@@ -9,19 +9,20 @@ use super::fault::{Fault, are_duplicates};
 use super::late::LateRows;
 use super::queries::{Collection, Filter};
 use crate::limits::{
-    MONGO_ALL_SERVER_TIME, MONGO_CALL_TIMEOUT, MONGO_FINDS_MAX, MONGO_OPEN_TIMEOUT, MONGO_SERVER_TIME, MONGO_TURN_TIMEOUT,
+    MONGO_CALL_TIMEOUT, MONGO_FIND_BATCH, MONGO_FINDS_MAX, MONGO_OPEN_TIMEOUT, MONGO_SERVER_TIME, MONGO_TURN_TIMEOUT,
     MONGO_UPDATES_MAX,
 };
 use crate::store::StoreError;
 use futures_util::future::try_join_all;
 use mongodb::bson::Document;
 use mongodb::error::{Error, ErrorKind};
-use mongodb::{Client, Database};
+use mongodb::{Client, Cursor, Database};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 #[cfg(test)]
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
@@ -190,14 +191,28 @@ impl Link {
             }
             return Ok(found);
         }
-        let order = filter.shape.order(descending);
         let server_limit = i64::try_from(limit).ok().filter(|limit| *limit > 0);
-        self.find(filter, order, limit, server_limit, |_| true).await
+        self.find(filter, descending, limit, server_limit, |_| true).await
     }
 
-    /// All documents of a filter, in any order: servers that would sort them one by one need not.
-    pub(super) async fn all<T: DeserializeOwned + Send + Sync>(&self, filter: Filter<'_>) -> Result<Vec<T>, Fault> {
-        self.find(filter, None, usize::MAX, None, |_| true).await
+    /// All documents of a filter, in any order: servers that would sort them one by one need not. `server_time` is what the database may
+    /// spend on all of them together.
+    pub(super) async fn all<T: DeserializeOwned + Send + Sync>(
+        &self,
+        filter: Filter<'_>,
+        server_time: Duration,
+    ) -> Result<Vec<T>, Fault> {
+        let collection = self.collection::<T>(filter.shape.collection);
+        let projection = filter.shape.projection();
+        let find = async {
+            let mut find = collection.find(filter.document()).max_time(server_time).batch_size(MONGO_FIND_BATCH);
+            if let Some(projection) = projection {
+                find = find.projection(projection);
+            }
+            find.await
+        };
+        let cursor = self.read(find).await?;
+        self.take(cursor, usize::MAX, |_| true).await
     }
 
     /// As [`Self::many`], of those that `wanted` takes among the first `looked_at`.
@@ -209,23 +224,22 @@ impl Link {
         looked_at: usize,
         wanted: impl FnMut(&T) -> bool,
     ) -> Result<Vec<T>, Fault> {
-        let order = filter.shape.order(descending);
-        self.find(filter, order, limit, i64::try_from(looked_at).ok(), wanted).await
+        self.find(filter, descending, limit, i64::try_from(looked_at).ok(), wanted).await
     }
 
     async fn find<T: DeserializeOwned + Send + Sync>(
         &self,
         filter: Filter<'_>,
-        order: Option<Document>,
+        descending: bool,
         limit: usize,
         server_limit: Option<i64>,
-        mut wanted: impl FnMut(&T) -> bool,
+        wanted: impl FnMut(&T) -> bool,
     ) -> Result<Vec<T>, Fault> {
         let collection = self.collection::<T>(filter.shape.collection);
+        let order = filter.shape.order(descending);
         let projection = filter.shape.projection();
-        let server_time = server_limit.map_or(MONGO_ALL_SERVER_TIME, |_| MONGO_SERVER_TIME);
         let find = async {
-            let mut find = collection.find(filter.document()).max_time(server_time);
+            let mut find = collection.find(filter.document()).max_time(MONGO_SERVER_TIME);
             if let Some(order) = order {
                 find = find.sort(order);
             }
@@ -235,9 +249,19 @@ impl Link {
             if let Some(limit) = server_limit {
                 find = find.limit(limit);
             }
-            find.batch_size(u32::try_from(limit).unwrap_or(u32::MAX).min(1_000)).await
+            find.batch_size(u32::try_from(limit).unwrap_or(u32::MAX).min(MONGO_FIND_BATCH)).await
         };
-        let mut cursor = self.read(find).await?;
+        let cursor = self.read(find).await?;
+        self.take(cursor, limit, wanted).await
+    }
+
+    /// What a cursor brings, each piece of it within the time of a call.
+    async fn take<T: DeserializeOwned + Send + Sync>(
+        &self,
+        mut cursor: Cursor<T>,
+        limit: usize,
+        mut wanted: impl FnMut(&T) -> bool,
+    ) -> Result<Vec<T>, Fault> {
         let mut found = Vec::new();
         while found.len() < limit && self.read(cursor.advance()).await? {
             let document = cursor.deserialize_current().map_err(|error| Fault::Corrupt(error.to_string()))?;

@@ -10,7 +10,7 @@ use super::link::Link;
 use super::queries::{Collection, EXPIRED_LOGINS, Filter, LOGIN, LOGIN_OF_TOKEN, LOGINS_OF_USER, USED_TOKEN, USED_TOKENS};
 use super::retry::{Pauses, until_known};
 use super::update::Statement;
-use crate::limits::{LOGIN_SWEEP_EVERY, LOGIN_SWEEP_ROWS, LOGIN_USED_TOKENS_MAX, LOGINS_LISTED_MAX};
+use crate::limits::{LOGIN_SWEEP_EVERY, LOGIN_SWEEP_ROWS, LOGIN_USED_TOKENS_MAX, LOGINS_LISTED_MAX, MONGO_SERVER_TIME};
 use crate::store::{Login, Rotation, StoreError};
 use client_protocol::{SessionId, UserId};
 use mongodb::bson::{Bson, doc};
@@ -223,7 +223,7 @@ pub(super) async fn end_one(link: &Link, user: UserId, login: SessionId) -> Resu
 
 /// Ends all logins of a user.
 pub(super) async fn end_all(link: &Link, user: UserId) -> Result<(), Fault> {
-    let found: Vec<LoginDoc> = link.all(LOGINS_OF_USER.equal([id(user.bytes()).into()])).await?;
+    let found: Vec<LoginDoc> = link.all(LOGINS_OF_USER.equal([id(user.bytes()).into()]), MONGO_SERVER_TIME).await?;
     for login in found {
         end(link, &login.id).await?;
     }

@@ -62,11 +62,12 @@ mod writes;
 
 use super::{Answer, ReplySink, Store, StoreError, StoreMeta};
 use crate::limits::{
-    MONGO_CALL_TIMEOUT, MONGO_INSERTS_MAX, MONGO_QUERY_TIMEOUT, MONGO_READS_MAX, MONGO_RESOLVES_MAX, STORE_QUERIES_MAX,
+    MONGO_CALL_TIMEOUT, MONGO_INSERTS_MAX, MONGO_QUERY_TIMEOUT, MONGO_READS_MAX, MONGO_RESOLVES_MAX, MONGO_ROOM_TIMEOUT,
+    STORE_QUERIES_MAX,
 };
 use crate::stop::StopOnPanic;
 use client_protocol::NodeId;
-use components::edge::{Found, ReadRequest, StoreReply};
+use components::edge::{Found, Read, ReadRequest, StoreReply};
 use fault::Fault;
 use link::Link;
 use schema::NodeFile;
@@ -275,7 +276,11 @@ impl MongoStore {
         let (shared, jobs) = (Arc::clone(&self.shared), self.jobs.clone());
         self.shared.spawn(async move {
             let turn = shared.reads.acquire().await;
-            let found = tokio::time::timeout(MONGO_CALL_TIMEOUT, read::serve(&shared, &request.read)).await;
+            let patience = match request.read {
+                Read::Room { .. } => MONGO_ROOM_TIMEOUT,
+                _ => MONGO_CALL_TIMEOUT,
+            };
+            let found = tokio::time::timeout(patience, read::serve(&shared, &request.read)).await;
             drop(turn);
             let found = match found {
                 Ok(Ok((found, behind))) => {
@@ -288,7 +293,10 @@ impl MongoStore {
                     tracing::error!(read = ?request.read, %fault, "a read failed");
                     Found::Unavailable
                 }
-                Err(_) => Found::Unavailable,
+                Err(_) => {
+                    tracing::warn!(read = ?request.read, ?patience, "a read takes too long");
+                    Found::Unavailable
+                }
             };
             shared.answer(vec![StoreReply::Read(request.token, found)]);
         });

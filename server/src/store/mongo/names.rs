@@ -10,7 +10,7 @@ use super::ids::{above_start, id, id_bytes};
 use super::link::Link;
 use super::queries::{Collection, NAME, NAMES, NAMES_OF_USER};
 use super::retry::until_known;
-use crate::limits::{MONGO_NAMES_LOT, SEARCH_NAMES_MAX, USERS_PAGE_MAX};
+use crate::limits::{MONGO_NAMES_LOT, MONGO_SERVER_TIME, SEARCH_NAMES_MAX, USERS_PAGE_MAX};
 use crate::store::words::names_of;
 use crate::store::{NameCursor, StoreError, UserPage, UserSearch};
 use client_protocol::UserId;
@@ -72,7 +72,7 @@ async fn names_now(link: &Link, user: UserId) -> Result<BTreeSet<String>, Fault>
 async fn remove_others(link: &Link, user: UserId, names: &BTreeSet<String>) -> Result<(), Fault> {
     let wanted: BTreeSet<String> = names.iter().map(|name| name_id(name, user)).collect();
     let attempt = async || {
-        let stored: Vec<NameDoc> = link.all(NAMES_OF_USER.equal([id(user.bytes()).into()])).await?;
+        let stored: Vec<NameDoc> = link.all(NAMES_OF_USER.equal([id(user.bytes()).into()]), MONGO_SERVER_TIME).await?;
         let old: Vec<Bson> =
             stored.into_iter().filter(|name| !wanted.contains(&name.id)).map(|name| name.id.into()).collect();
         if !old.is_empty() {

@@ -14,6 +14,7 @@ use super::link::Link;
 use super::queries::{EVENT, MEMBERS};
 use super::sheet::Sheet;
 use super::writes::Writes;
+use crate::limits::MONGO_MEMBERS_SERVER_TIME;
 use crate::store::StoreError;
 use client_protocol::room::role;
 use client_protocol::{EventBody, RoomId, UserId};
@@ -71,7 +72,7 @@ const fn is_about_members(body: &EventBody) -> bool {
 pub(super) async fn read_members(link: &Link, room: RoomId) -> Result<Members, Fault> {
     let (first, last) = pairs_of(room.bytes());
     let filter = MEMBERS.equal([]).within(Some(first.into()), Some(last.into()));
-    let found: Vec<MemberDoc> = link.all(filter).await?;
+    let found: Vec<MemberDoc> = link.all(filter, MONGO_MEMBERS_SERVER_TIME).await?;
     let rows = found.into_iter().map(|doc| MemberRow::try_from(doc).map(|row| (row.user, row)));
     Ok(rows.collect::<Result<_, _>>()?)
 }

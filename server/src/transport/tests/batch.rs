@@ -16,7 +16,7 @@ struct Receiver {
 
 impl Receiver {
     fn on(ip: IpAddr) -> Self {
-        let socket = UdpSocket::bind((ip, 0)).expect("loopback, of IPv4 and of IPv6");
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
         let state = UdpSocketState::new((&socket).into()).unwrap();
         socket.set_nonblocking(false).unwrap();
         socket.set_read_timeout(Some(STEP)).unwrap();
@@ -32,6 +32,11 @@ impl Receiver {
         self.state.recv((&self.socket).into(), &mut [IoSliceMut::new(&mut bytes)], &mut meta).expect("a packet in time");
         (bytes[..meta[0].len].to_vec(), meta[0])
     }
+}
+
+/// Containers may be without: there is nothing of it to get wrong then.
+fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 fn transmit(destination: SocketAddr, src_ip: Option<IpAddr>, ecn: Option<EcnCodepoint>, bytes: &[u8]) -> Transmit {
@@ -65,12 +70,13 @@ fn to_address(from: IpAddr, to: SocketAddr) -> SocketAddr {
 
 #[test]
 fn packets_that_leave_together_keep_order_mark_and_source() {
-    let cases: [(IpAddr, IpAddr, IpAddr); 3] = [
-        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into()),
-        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
+    let mut cases: Vec<(IpAddr, IpAddr, IpAddr)> =
+        vec![(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into())];
+    if has_ipv6() {
+        cases.push((Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()));
         // A socket of both families.
-        (Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 3).into()),
-    ];
+        cases.push((Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 3).into()));
+    }
     for (from, to, source) in cases {
         let receivers = [Receiver::on(to), Receiver::on(to)];
         with_socket(from, |socket| {
@@ -97,8 +103,8 @@ fn packets_that_leave_together_keep_order_mark_and_source() {
 fn several_packets_are_one_call() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _inside = runtime.enter();
-    let cases = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
-    for ip in cases {
+    let ipv6 = has_ipv6().then_some(IpAddr::from(Ipv6Addr::LOCALHOST));
+    for ip in [IpAddr::from(Ipv4Addr::LOCALHOST)].into_iter().chain(ipv6) {
         let receiver = Receiver::on(ip);
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.set_nonblocking(true).unwrap();
